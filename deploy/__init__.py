@@ -1,0 +1,1 @@
+"""How a student becomes an artefact: export, parity, bundles, engines."""

@@ -1,0 +1,1 @@
+"""How a student learns: data, augmentation, methods, one loop, recipes."""

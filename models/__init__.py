@@ -1,0 +1,1 @@
+"""What counting is: density maps, geometry, metrics, the networks. Imports no other room."""

@@ -1,0 +1,1 @@
+"""The running service: cameras and pictures in, counts and density maps out."""
