@@ -6,7 +6,8 @@ ThrongError                 exit 1
 │   ├── DataError           a data set, recipe or run folder is not what it should be
 │   └── PictureError        a picture cannot be counted (carries a stable code)
 ├── SourceError             a video source cannot be opened or read
-│   └── SourceEnded         a source gave its last frame: nothing is wrong
+│   ├── SourceRefused       it wants another login: asking again at once would lock us out
+│   └── SourceEnded         it gave its last frame: nothing is wrong
 ├── ArtefactError           exit 3: what we ship cannot be used
 │   ├── BundleError         a bundle is missing, incomplete or altered
 │   └── ParityError         an engine disagrees with the trained net
@@ -45,6 +46,10 @@ class PictureError(InputError):
 
 
 class SourceError(ThrongError):
+    pass
+
+
+class SourceRefused(SourceError):
     pass
 
 

@@ -1,0 +1,140 @@
+"""A bundle: the folder that a model ships as. Opening one proves that nothing in it was altered.
+
+`manifest.json` names every file with its SHA-256 and says what the model is, what it was trained on
+and how wrong it is. Without torch: the service opens bundles.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.errors import BundleError
+from models.interval import IntervalTable
+
+ZOO = Path(__file__).parent / "zoo"
+MANIFEST = "manifest.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputRule(_Frozen):
+    """uint8 RGB frames, N x H x W x 3; normalisation is inside the graph."""
+
+    stride: int
+    multiple: int
+    layout: str = "NHWC"
+    colour: str = "RGB"
+    dtype: str = "uint8"
+
+
+class PartScores(_Frozen):
+    """Validation errors of one data set, in people a picture."""
+
+    pictures: int
+    mae: float
+    rmse: float
+    nae: float
+    bias: float
+    mae_trimmed: float
+    mean_true: float
+
+
+class Training(_Frozen):
+    data: tuple[str, ...]
+    licence: str
+    steps: int
+    recipe: Mapping[str, Any]
+
+
+class ParityRow(_Frozen):
+    """How one engine and precision compares with the trained net on validation pictures."""
+
+    engine: str
+    precision: str
+    pictures: int
+    worst_count_gap: float
+    """Largest relative difference of a count."""
+    worst_cell_gap: float
+    """Largest difference of a cell, in people."""
+    mae_lost: float
+    """MAE of the engine minus that of the net, relative to the net's."""
+
+
+class Manifest(_Frozen):
+    schema_version: int
+    name: str
+    created: str
+    commit: str
+    net: str
+    arguments: Mapping[str, Any]
+    parameters: int
+    input: InputRule
+    precisions: Mapping[str, str]
+    files: Mapping[str, str]
+    validation: Mapping[str, PartScores]
+    interval: IntervalTable
+    training: Training
+    parity: tuple[ParityRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An intact bundle."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    def model(self, precision: str) -> Path:
+        """The ONNX file of a precision. Raises BundleError where the bundle has none."""
+        if precision not in self.manifest.precisions:
+            have = ", ".join(self.manifest.precisions)
+            raise BundleError(f"bundle {self.name} has no {precision} model; it has {have}")
+        return self.folder / self.manifest.precisions[precision]
+
+
+def open_bundle(name: str, *, zoo: Path = ZOO) -> Bundle:
+    """Open a shipped bundle by name, or any by its folder. Every file's hash is checked.
+
+    Raises BundleError, in one line, for an unknown name, a file missing, altered or outside.
+    """
+    folder = zoo / name if "/" not in name else Path(name)
+    if not (folder / MANIFEST).is_file():
+        shipped = ", ".join(sorted(path.parent.name for path in zoo.glob(f"*/{MANIFEST}")))
+        raise BundleError(f"no bundle {name!r}: shipped are {shipped or 'none'}, or give a folder")
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{folder / MANIFEST}: {where}: {first['msg']}") from error
+    for file, digest in manifest.files.items():
+        _check(folder, file, digest)
+    missing = set(manifest.precisions.values()) - manifest.files.keys()
+    if missing:
+        raise BundleError(f"{folder / MANIFEST} gives no hash for {', '.join(sorted(missing))}")
+    return Bundle(folder, manifest)
+
+
+def digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(folder: Path, file: str, digest: str) -> None:
+    path = folder / file
+    if path.resolve().parent != folder.resolve():
+        raise BundleError(f"{folder / MANIFEST} names {file!r}, which is outside the bundle")
+    if not path.is_file():
+        raise BundleError(f"{path} is missing: the bundle is not whole")
+    if digest_of(path) != digest:
+        raise BundleError(f"{path} was altered: its SHA-256 is not the one in the manifest")

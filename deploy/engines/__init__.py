@@ -1,0 +1,73 @@
+"""Engines run a bundle. Each file holds `backend: Backend` and imports its framework on demand.
+
+Shapes: N frames, H x W pixels, h x w cells.
+"""
+
+from concurrent.futures import Future
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.bundle import Bundle
+from models.errors import EngineError
+from models.plugins import Plugins
+
+Frames = NDArray[np.uint8]
+Maps = NDArray[np.float32]
+Precision = Literal["auto", "fp32", "bf16"]
+
+AUTO = ("tensorrt", "torch", "openvino", "onnxruntime")
+"""The order in which `auto` looks for an engine: the fastest hardware first."""
+
+
+class Engine(Protocol):
+    """A loaded bundle. Frames of any size that keeps the bundle's input rule."""
+
+    name: str
+    precision: str
+    lanes: int  # batches that may be under way at once
+    batch: int  # frames a batch that this engine likes best
+
+    def submit(self, frames_NHW3: Frames) -> Future[Maps]:
+        """Start a batch of uint8 RGB frames; the result is (N, h, w) people per cell, float32.
+
+        The frames must not change until the result is there. Errors come out of the future as
+        EngineError.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what is under way and free everything. Nothing may be submitted afterwards."""
+        ...
+
+
+class Backend(Protocol):
+    def unavailable(self) -> str | None:
+        """Why this engine cannot run here, or None where it can."""
+        ...
+
+    def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
+        """Raises EngineError, in one line."""
+        ...
+
+
+BACKENDS: Plugins[Backend] = Plugins("deploy.engines", "backend")
+
+
+def load_engine(
+    bundle: Bundle, *, name: str = "auto", precision: Precision = "auto", lanes: int | None = None
+) -> Engine:
+    """The engine of that name, or the first of `AUTO` that can run here.
+
+    Raises EngineError with every engine's reason where none can.
+    """
+    names = [one for one in AUTO if one in BACKENDS.names()] if name == "auto" else [name]
+    reasons = []
+    for one in names:
+        backend = BACKENDS[one]
+        reason = backend.unavailable()
+        if reason is None:
+            return backend.load(bundle, precision=precision, lanes=lanes)
+        reasons.append(f"{one}: {reason}")
+    raise EngineError(f"no engine can run here ({'; '.join(reasons)})")

@@ -1,0 +1,59 @@
+"""Crop, scale, flip and recolour: picture and head points together.
+
+Shapes: H x W pixels, P head points.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from distill.data import Image, Points
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Square crops of `crop_px`; the picture's scale is drawn log-uniformly from `scale`."""
+
+    crop_px: int = 256
+    scale: tuple[float, float] = (0.6, 1.6)
+    flip: float = 0.5
+    grey: float = 0.15
+    colour: float = 0.7
+
+    def __call__(
+        self, image_HW3: Image, points_P2: Points, rng: np.random.Generator
+    ) -> tuple[Image, Points]:
+        """One crop and the heads inside it, in the crop's pixels."""
+        image, points_P2 = self._crop(image_HW3, points_P2, rng)
+        if rng.random() < self.flip:
+            image = image[:, ::-1]
+            points_P2 = np.stack([self.crop_px - points_P2[:, 0], points_P2[:, 1]], axis=1)
+        if rng.random() < self.grey:
+            image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+        if rng.random() < self.colour:
+            image = _recolour(image, rng)
+        return np.ascontiguousarray(image), points_P2
+
+    def _crop(
+        self, image_HW3: Image, points_P2: Points, rng: np.random.Generator
+    ) -> tuple[Image, Points]:
+        """Only the window is resized: averaging down, linear up. Small pictures are enlarged to fit."""
+        height, width = image_HW3.shape[:2]
+        scale = float(np.exp(rng.uniform(*np.log(self.scale))))
+        side = min(round(self.crop_px / scale), height, width)
+        left, top = rng.integers(0, width - side + 1), rng.integers(0, height - side + 1)
+        window = image_HW3[top : top + side, left : left + side]
+        how = cv2.INTER_AREA if side > self.crop_px else cv2.INTER_LINEAR
+        crop = cv2.resize(window, (self.crop_px, self.crop_px), interpolation=how)
+        moved_P2 = (points_P2 - np.array([left, top], np.float32)) * np.float32(self.crop_px / side)
+        inside_P = ((moved_P2 >= 0) & (moved_P2 < self.crop_px)).all(axis=1)
+        return crop, moved_P2[inside_P]
+
+
+def _recolour(image_HW3: Image, rng: np.random.Generator) -> Image:
+    """Gamma, contrast, brightness and a gain a channel, as one look-up table."""
+    level = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.uniform(-0.4, 0.4))
+    level = (level - 0.5) * rng.uniform(0.75, 1.25) + 0.5 + rng.uniform(-0.12, 0.12)
+    table = np.clip(level * rng.uniform(0.9, 1.1, size=3) * 255, 0, 255).astype(np.uint8)
+    return cv2.LUT(image_HW3, table[None])  # type: ignore[return-value]

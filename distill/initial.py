@@ -1,0 +1,39 @@
+"""Starting a net from published ImageNet weights (npz files of the data pack's `weights/`)."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.errors import DataError
+
+
+def first_layer_checksum(module: nn.Module) -> str:
+    """SHA-256 of the first parameter as fp16 bytes: says which weights a net really started from."""
+    first = next(iter(module.parameters())).detach()
+    return hashlib.sha256(first.to(torch.float16).contiguous().numpy().tobytes()).hexdigest()
+
+
+def start_from(module: nn.Module, path: Path) -> str:
+    """Load every parameter of `module` from the npz of that layer names; returns the checksum.
+
+    Raises DataError where a layer is missing, has another shape, or the first layer does not hold
+    the file's numbers after loading.
+    """
+    if not path.is_file():
+        raise DataError(f"no initial weights at {path}: give --data the folder of the data pack")
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    got = {name: array.shape for name, array in arrays.items()}
+    if wanted != got:
+        odd = sorted(name for name in wanted.keys() | got.keys() if wanted.get(name) != got.get(name))
+        raise DataError(f"{path.name} does not fit {type(module).__name__}: {', '.join(odd[:5])}")
+    first = next(iter(wanted))
+    module.load_state_dict({name: torch.from_numpy(a.astype(np.float32)) for name, a in arrays.items()})
+    expected = hashlib.sha256(arrays[first].astype(np.float16).tobytes()).hexdigest()
+    if first_layer_checksum(module) != expected:
+        raise DataError(f"{path.name} was loaded, but {first} does not hold its numbers")
+    return expected

@@ -1,0 +1,76 @@
+"""Recipes: a run is a Python function that returns a `Recipe`; a variation calls another.
+
+`recipe("name")` finds a function of that name in any file of this folder.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from distill.augment import Augmentation
+from models.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some pictures of a data set, and how often a crop comes from them.
+
+    `fold` keeps every eighth picture ("held") apart from the others ("train"); `prefix` picks ids.
+    `folder` is where the data set lies, below `--data`.
+    """
+
+    dataset: str
+    split: str
+    weight: float = 1.0
+    folder: str = "."
+    prefix: str = ""
+    fold: Literal["all", "train", "held"] = "all"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a run does. Its JSON goes into the run's folder."""
+
+    net: str
+    train: tuple[Part, ...]
+    validate: tuple[Part, ...]
+    steps: int
+    net_arguments: Mapping[str, Any] = field(default_factory=dict)
+    method: str = "supervised"
+    method_arguments: Mapping[str, Any] = field(default_factory=dict)
+    trunk_weights: str = ""
+    """A file below `--data` that starts `net.trunk`; empty: from scratch."""
+    frozen: tuple[str, ...] = ()
+    """Parameters whose names start so keep their first values."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    batch: int = 8
+    rate: float = 1e-3
+    trunk_rate: float = 1e-4
+    warmup: int = 500
+    weight_decay: float = 1e-4
+    clip: float = 50.0
+    average: float = 0.998
+    """Decay of the moving average of the weights; only the average is ever evaluated."""
+    evaluate_every: int = 2000
+    seed: int = 0
+
+
+def recipes() -> dict[str, Callable[[], Recipe]]:
+    """Every public function in this folder's files, by name."""
+    found: dict[str, Callable[[], Recipe]] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and not name.startswith("_"):
+                found[name.replace("_", "-")] = function
+    return found
+
+
+def recipe(name: str) -> Recipe:
+    known = recipes()
+    if name not in known:
+        raise ConfigError(f"no recipe {name!r}; there are {', '.join(sorted(known))}")
+    return known[name]()

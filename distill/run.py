@@ -1,0 +1,112 @@
+"""One run from a recipe to a checkpoint, in a folder that holds all there is to know about it.
+
+`recipe.json`, `log.jsonl` (a line each hundred steps and each evaluation), `state.safetensors` (to go
+on from), `best.safetensors` (the moving average with the lowest validation error so far),
+`predictions-<step>.png` and `curve.png`.
+"""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import torch
+
+from distill import state
+from distill.crops import CropMaker, samples_of
+from distill.evaluate import counts_of, scores_by_part
+from distill.initial import start_from
+from distill.loop import Learner, bf16_pays
+from distill.recipes import Recipe
+from distill.report import draw_curve, draw_predictions
+from models.checkpoint import save_checkpoint
+from models.errors import DataError
+from models.metrics import Scores
+from models.nets import NETS, CountingNet
+from models.progress import progress
+
+LOG_EVERY = 100
+SAVE_EVERY_S = 180.0
+SHOWN = 6
+
+
+def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
+    """Train to the recipe's last step, going on where `out` stopped; returns the best checkpoint.
+
+    Raises DataError where `out` holds the run of another recipe.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, recipe)
+    torch.manual_seed(recipe.seed)
+    student = NETS[recipe.net](**recipe.net_arguments)
+    if recipe.trunk_weights:
+        checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
+        state.append_line(out / "log.jsonl", started_from=recipe.trunk_weights, first_layer=checksum)
+    learner = Learner.of(recipe, student)
+    nets = {"student": learner.student, "average": learner.average}
+    saved = out / "state.safetensors"
+    start = state.restore(saved, nets=nets, optimiser=learner.optimiser) if saved.exists() else 0
+    maker = CropMaker(recipe, data=data, stride=student.spec.stride)
+    bf16 = bf16_pays()
+    saved_s, began_s = time.monotonic(), time.monotonic()
+    with progress(f"training {recipe.net}", total=recipe.steps) as tick:
+        for step, crops in enumerate(maker.ahead(range(start, recipe.steps)), start=start):
+            terms = learner.step(crops, number=step, bf16=bf16)
+            done = step + 1
+            tick(done, " ".join(f"{name} {value:.1f}" for name, value in terms.items()))
+            if done % LOG_EVERY == 0:
+                seconds = round(time.monotonic() - began_s, 1)
+                state.append_line(out / "log.jsonl", step=done, seconds=seconds, **terms)
+            ends = done % recipe.evaluate_every == 0 or done == recipe.steps
+            if ends:
+                _evaluate(recipe, learner, data=data, out=out, step=done)
+            if ends or time.monotonic() - saved_s > SAVE_EVERY_S:
+                state.save(saved, step=done, nets=nets, optimiser=learner.optimiser)
+                saved_s = time.monotonic()
+    return out / "best.safetensors"
+
+
+def _claim(out: Path, recipe: Recipe) -> None:
+    """A folder belongs to one recipe: going on with another would be a run that nobody described."""
+    described = json.dumps(dataclasses.asdict(recipe), indent=2, default=str) + "\n"
+    path = out / "recipe.json"
+    if not path.exists():
+        path.write_text(described, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != described:
+        raise DataError(f"{out} holds a run of another recipe: choose another --out, or remove it")
+
+
+def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: int) -> None:
+    net = learner.average.module
+    assert isinstance(net, CountingNet)
+    samples = [sample for part in recipe.validate for sample in samples_of(part, data)]
+    counted = counts_of(samples, net, bf16=bf16_pays())
+    scores = scores_by_part(counted)
+    rank = ranking(scores)
+    best = min(_ranks(out), default=float("inf"))
+    facts = {part: dataclasses.asdict(score) for part, score in scores.items()}
+    state.append_line(out / "log.jsonl", step=step, validation=facts, rank=rank)
+    if rank < best:
+        save_checkpoint(
+            out / "best.safetensors", net, name=recipe.net, arguments=recipe.net_arguments,
+            facts={"step": step, "recipe": dataclasses.asdict(recipe)},
+        )  # fmt: skip
+    shown = samples[:: max(1, len(samples) // SHOWN)][:SHOWN]
+    draw_predictions(shown, net, out / f"predictions-{step}.png")
+    draw_curve(out / "log.jsonl", out / "curve.png")
+
+
+def ranking(scores: dict[str, Scores]) -> float:
+    """One number to choose by, lower is better: relative errors of the parts, averaged.
+
+    Each part's trimmed MAE over its mean count (+ 5, so that empty pictures can be ranked): three
+    pictures of part A carry a quarter of its MAE, and would choose alone.
+    """
+    parts = [score.mae_trimmed / (score.mean_true + 5) for score in scores.values()]
+    return sum(parts) / len(parts)
+
+
+def _ranks(out: Path) -> list[float]:
+    log = out / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return [entry["rank"] for entry in map(json.loads, lines) if "rank" in entry]

@@ -1,0 +1,57 @@
+"""A trained net on disk: tensors and a JSON header in one safetensors file. No pickled classes."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.errors import DataError
+from models.nets import NETS, CountingNet
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A net in evaluation mode, what builds it, and what is known about it."""
+
+    net: CountingNet
+    name: str
+    arguments: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+def save_checkpoint(
+    path: Path,
+    net: CountingNet,
+    *,
+    name: str,
+    arguments: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> None:
+    """Replaces `path` atomically. `facts` is JSON: recipe, step, validation errors."""
+    header = {"net": name, "arguments": json.dumps(arguments), "facts": json.dumps(facts)}
+    write = path.with_suffix(".partial")
+    save_file({key: t.detach().contiguous() for key, t in net.state_dict().items()}, write, header)
+    os.replace(write, path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Raises DataError where the file is missing or does not hold the net that it names."""
+    if not path.is_file():
+        raise DataError(f"no checkpoint at {path}")
+    tensors: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework="pt") as stored:
+            header = stored.metadata() or {}
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        arguments, facts = json.loads(header["arguments"]), json.loads(header["facts"])
+        net = NETS[header["net"]](**arguments)
+        net.load_state_dict(tensors)
+    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise DataError(f"{path} is not a checkpoint of this project: {error}") from error
+    return Checkpoint(net.eval(), header["net"], arguments, facts)

@@ -1,0 +1,75 @@
+"""throng-m, the default student: a ResNet18 trunk to layer3, a view of the surroundings, a light head.
+
+Residual trunk after He et al. (CVPR 2016) with BatchNorm folded into the convolutions, so it starts
+from ImageNet weights and quantises as plain 3 x 3 convolutions. Two dilated convolutions at stride 16
+widen what a cell sees; the head works at stride 8.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.nets import CountingNet, Look
+from models.nets._blocks import DensityHead, conv_relu
+from models.spec import InputSpec
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions beside a short cut (a 1 x 1 where the shape changes)."""
+
+    def __init__(self, c_in: int, c_out: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1)
+        self.downsample = nn.Sequential()
+        if stride != 1 or c_in != c_out:
+            self.downsample = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.downsample(x))
+
+
+class Trunk(nn.Module):
+    """ResNet18 to layer3; layer names as in torchvision, so published weights fit by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
+        self.layer1 = nn.Sequential(Residual(64, 64), Residual(64, 64))
+        self.layer2 = nn.Sequential(Residual(64, 128, stride=2), Residual(128, 128))
+        self.layer3 = nn.Sequential(Residual(128, 256, stride=2), Residual(256, 256))
+
+    def forward(self, frames_N3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features at strides 4, 8 and 16."""
+        x = F.max_pool2d(F.relu(self.conv1(frames_N3HW)), 3, 2, 1)
+        at_4 = self.layer1(x)
+        at_8 = self.layer2(at_4)
+        return at_4, at_8, self.layer3(at_8)
+
+
+class ThrongM(CountingNet):
+    spec = InputSpec(stride=8, multiple=16)
+
+    def __init__(self, width: int = 128) -> None:
+        super().__init__()
+        self.trunk = Trunk()
+        self.around = nn.Sequential(
+            nn.Sequential(nn.Conv2d(256, width, 1), nn.ReLU()),
+            conv_relu(width, width, dilation=2),
+            conv_relu(width, width, dilation=4),
+        )
+        self.lateral = nn.Conv2d(128, width, 1)
+        self.neck = nn.Sequential(conv_relu(width, width), conv_relu(width, 64))
+        self.head = DensityHead(64)
+
+    def look(self, frames_N3HW: Tensor) -> Look:
+        at_4, at_8, at_16 = self.trunk(frames_N3HW)
+        around = self.around(at_16)
+        merged = F.relu(self.lateral(at_8) + F.interpolate(around, scale_factor=2, mode="nearest"))
+        neck = self.neck(merged)
+        hints = {
+            "layer1": at_4, "layer2": at_8, "layer3": at_16, "around": around, "neck": neck,
+        }  # fmt: skip
+        return Look(self.head(neck), hints)
+
+
+net = ThrongM
