@@ -1,0 +1,96 @@
+"""The service as one ASGI application: builds the parts, runs them, ends them in order."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from deploy.bundle import Bundle
+from deploy.engines import Engine
+from service import VERSION, problems
+from service.batching import Batcher
+from service.cameras import Cameras
+from service.counting import CameraLine, PictureCounter, Wiring
+from service.history import History
+from service.hub import Hub
+from service.metrics import Metrics
+from service.parts import Parts
+from service.routes import cameras, counts, health, live, page
+from service.settings import Camera, Settings
+
+DRAIN_S = 5.0
+
+
+def create_app(settings: Settings, *, bundle: Bundle, engine: Engine, data: Path) -> FastAPI:
+    """The app owns the engine from now on, and closes it when it ends.
+
+    Raises ConfigError where the history cannot be kept in `data`.
+    """
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    history = History(data / "history.sqlite", settings.history, metrics)
+    metrics.model_info.labels(bundle.name, engine.name, engine.precision).set(1)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parts = _parts(settings, bundle, engine, registry, metrics, history)
+        app.state.parts = parts
+        history.start()
+        running = [
+            asyncio.create_task(parts.batcher.run()),
+            asyncio.create_task(parts.cameras.watch()),
+        ]
+        for name, camera in settings.cameras.items():
+            parts.cameras.add(name, camera)
+        try:
+            yield
+        finally:
+            parts.draining = True
+            for task in running:
+                task.cancel()
+            await asyncio.to_thread(parts.cameras.close)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await parts.batcher.drain()
+            await asyncio.to_thread(history.close)
+            await asyncio.to_thread(engine.close)
+
+    app = FastAPI(title="Throng", version=VERSION, summary="Counts people.", lifespan=lifespan)
+    problems.install(app)
+    for routes in (counts, cameras, live, health, page):
+        app.include_router(routes.router)
+    page.mount(app)
+    return app
+
+
+def _parts(
+    settings: Settings,
+    bundle: Bundle,
+    engine: Engine,
+    registry: CollectorRegistry,
+    metrics: Metrics,
+    history: History,
+) -> Parts:
+    hub = Hub(metrics)
+    batcher = Batcher(engine, settings.batching, metrics)
+
+    wiring = Wiring(bundle, batcher, hub, history, metrics)
+
+    def line(name: str, camera: Camera) -> CameraLine:
+        return CameraLine(name, camera, wiring)
+
+    return Parts(
+        settings=settings,
+        bundle=bundle,
+        engine=engine,
+        registry=registry,
+        metrics=metrics,
+        history=history,
+        hub=hub,
+        batcher=batcher,
+        cameras=Cameras(hub, batcher, line=line, most=settings.server.max_cameras),
+        pictures=PictureCounter(settings, bundle, batcher),
+    )

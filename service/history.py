@@ -1,0 +1,140 @@
+"""Readings on disk: SQLite in WAL mode, one writer, in batches, kept for a day.
+
+Counting never waits for the disk: readings go into a bounded queue, and what does not fit, or
+cannot be written, is lost and counted.
+"""
+
+import json
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from models.errors import ConfigError
+from service.metrics import Metrics
+from service.readings import Reading, timestamp
+from service.settings import History as Keep
+
+WAITING = 20_000
+BATCH_S = 0.5
+SWEEP_S = 600.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS readings (
+    camera TEXT NOT NULL,
+    captured_at REAL NOT NULL,  -- unix seconds
+    count REAL NOT NULL,
+    low REAL NOT NULL,
+    high REAL NOT NULL,
+    zones TEXT NOT NULL,        -- JSON: zone to people
+    PRIMARY KEY (camera, captured_at)
+) WITHOUT ROWID
+"""
+
+
+class History:
+    """One thread writes; anyone may read."""
+
+    def __init__(self, path: Path, keep: Keep, metrics: Metrics) -> None:
+        self._path, self._keep_s, self._metrics = path, keep.keep_hours * 3600, metrics
+        self._queue: queue.Queue[Reading | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._write, name="history", daemon=True)
+        self.degraded = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._connection() as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"history cannot be kept at {path}: {error}; choose --data"
+            ) from error
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what is waiting and stop."""
+        self._queue.put(None)
+        self._thread.join(timeout=5)
+
+    def add(self, reading: Reading) -> None:
+        """Never blocks."""
+        try:
+            self._queue.put_nowait(reading)
+        except queue.Full:
+            self._metrics.history_dropped.inc()
+
+    def between(
+        self, camera: str, *, start: datetime, end: datetime, limit: int
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """The newest `limit` readings of a span, oldest first; and whether there were more."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT captured_at, count, low, high, zones FROM readings"
+                " WHERE camera = ? AND captured_at BETWEEN ? AND ?"
+                " ORDER BY captured_at DESC LIMIT ?",
+                (camera, start.timestamp(), end.timestamp(), limit + 1),
+            ).fetchall()
+        readings = [
+            {
+                "captured_at": timestamp(datetime.fromtimestamp(at, UTC)),
+                "count": count,
+                "interval": [low, high],
+                "zones": json.loads(zones),
+            }
+            for at, count, low, high, zones in reversed(rows[:limit])
+        ]
+        return readings, len(rows) > limit
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self._path, timeout=5)) as connection, connection:
+            yield connection
+
+    def _write(self) -> None:
+        swept_s = 0.0
+        open_ = True
+        while open_:
+            batch, open_ = self._collect()
+            try:
+                with self._connection() as connection:
+                    self._insert(connection, batch)
+                    if time.monotonic() - swept_s > SWEEP_S or not swept_s:
+                        swept_s = time.monotonic()
+                        oldest = time.time() - self._keep_s
+                        connection.execute("DELETE FROM readings WHERE captured_at < ?", (oldest,))
+                self._metrics.history_written.inc(len(batch))
+                self.degraded = ""
+            except sqlite3.Error as error:
+                self._metrics.history_dropped.inc(len(batch))
+                self.degraded = f"history is not written: {error}"
+
+    def _collect(self) -> tuple[list[Reading], bool]:
+        """What arrives within half a second of the first; False once the history closes."""
+        first = self._queue.get()
+        batch = []
+        deadline_s = time.monotonic() + BATCH_S
+        while first is not None:
+            batch.append(first)
+            try:
+                first = self._queue.get(timeout=max(0.0, deadline_s - time.monotonic()))
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    @staticmethod
+    def _insert(connection: sqlite3.Connection, batch: list[Reading]) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.executemany(
+            "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (r.camera, r.captured_at.timestamp(), r.count, *r.interval, json.dumps(r.zones))
+                for r in batch
+            ],
+        )

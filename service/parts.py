@@ -1,0 +1,40 @@
+"""Everything a running service consists of: built in one place, handed to the routes."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends
+from prometheus_client import CollectorRegistry
+from starlette.requests import HTTPConnection
+
+from deploy.bundle import Bundle
+from deploy.engines import Engine
+from service.batching import Batcher
+from service.cameras import Cameras
+from service.counting import PictureCounter
+from service.history import History
+from service.hub import Hub
+from service.metrics import Metrics
+from service.settings import Settings
+
+
+@dataclass
+class Parts:
+    settings: Settings
+    bundle: Bundle
+    engine: Engine
+    registry: CollectorRegistry
+    metrics: Metrics
+    history: History
+    hub: Hub
+    batcher: Batcher
+    cameras: Cameras
+    pictures: PictureCounter
+    draining: bool = False
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    return cast("Parts", connection.app.state.parts)
+
+
+Service = Annotated[Parts, Depends(parts_of)]

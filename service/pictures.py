@@ -1,0 +1,80 @@
+"""Posted pictures: what they are is read from their header before a pixel is decoded.
+
+Shapes: H x W pixels, RGB.
+"""
+
+import io
+import warnings
+from collections.abc import AsyncIterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from models.errors import PictureError
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_SIDE = 16_384
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first, and says what it is
+
+
+def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
+    """A picture as RGB, upright by its EXIF data; without alpha; an animation's first frame.
+
+    Raises PictureError with a stable code: `picture_empty`, `picture_type`, `picture_pixels`,
+    `picture_broken`.
+    """
+    if not data:
+        raise PictureError("picture_empty", "the body is empty: post a picture", status=400)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        wanted = "JPEG, PNG or WebP"
+        raise PictureError("picture_type", f"this is not a {wanted} picture", status=415) from error
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        raise _broken(error) from error
+    width, height = picture.size
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        raise PictureError(
+            "picture_pixels",
+            f"{width} x {height} pixels: at most {max_pixels} and {MAX_SIDE} a side are counted",
+            status=413,
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _rgb(picture)
+    except (OSError, ValueError, SyntaxError, IndexError) as error:
+        raise _broken(error) from error
+
+
+def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I"):  # 16 bits a pixel: keep the upper eight
+        values = np.asarray(upright, dtype=np.uint32) >> 8
+        return np.repeat(values.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    return np.array(upright.convert("RGB"))
+
+
+def _broken(error: Exception) -> PictureError:
+    says = "the picture is damaged or cut short"
+    return PictureError("picture_broken", says, status=422)
+
+
+async def gather(body: AsyncIterator[bytes], *, declared: str | None, limit: int) -> bytes:
+    """A request's body, given up as soon as it is, or says it will be, over the limit."""
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise too_large(limit)
+    data = bytearray()
+    async for chunk in body:
+        data += chunk
+        if len(data) > limit:
+            raise too_large(limit)
+    return bytes(data)
+
+
+def too_large(limit: int) -> PictureError:
+    return PictureError("picture_bytes", f"more than {limit} bytes: post a smaller one", status=413)

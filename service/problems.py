@@ -1,0 +1,73 @@
+"""Errors as RFC 9457 problem JSON with a stable `code`. No traceback and no secret leaves here."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import ORJSONResponse
+from starlette.exceptions import HTTPException
+
+from models.errors import ConfigError, EngineError, Overloaded, PictureError
+
+TITLES = {
+    400: "Bad request", 404: "Not found", 405: "Method not allowed", 413: "Too large",
+    415: "Unsupported media type", 422: "Cannot be used", 500: "Internal error", 503: "Unavailable",
+}  # fmt: skip
+
+
+class NotFound(Exception):  # noqa: N818  # a fact, not a fault
+    """There is nothing by that name. `code` is stable: `camera_unknown`, `reading_none`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def problem(
+    status: int, code: str, detail: str, *, retry_after_s: int | None = None
+) -> ORJSONResponse:
+    headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    return ORJSONResponse(
+        body, status_code=status, headers=headers, media_type="application/problem+json"
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Teach an app to answer with problems."""
+
+    @app.exception_handler(PictureError)
+    async def _picture(_: Request, error: PictureError) -> ORJSONResponse:
+        return problem(error.status, error.code, str(error))
+
+    @app.exception_handler(Overloaded)
+    async def _overloaded(_: Request, error: Overloaded) -> ORJSONResponse:
+        return problem(503, "overloaded", str(error), retry_after_s=error.retry_after_s)
+
+    @app.exception_handler(EngineError)
+    async def _engine(_: Request, error: EngineError) -> ORJSONResponse:
+        return problem(503, "engine_failed", str(error), retry_after_s=5)
+
+    @app.exception_handler(ConfigError)
+    async def _config(_: Request, error: ConfigError) -> ORJSONResponse:
+        return problem(422, "settings_invalid", str(error))
+
+    @app.exception_handler(NotFound)
+    async def _not_found(_: Request, error: NotFound) -> ORJSONResponse:
+        return problem(404, error.code, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> ORJSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return problem(422, "request_invalid", f"{where}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> ORJSONResponse:
+        return problem(error.status_code, f"http_{error.status_code}", str(error.detail))

@@ -1,0 +1,60 @@
+"""A reading: what one frame of one camera gave, and the messages that tell of it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+SCHEMA = 1
+
+State = Literal[
+    "connecting", "live", "stalled", "frozen", "dark", "down", "auth_failed", "quarantined"
+]
+
+
+@dataclass(frozen=True)
+class Reading:
+    camera: str
+    seq: int
+    captured_at: datetime
+    captured_s: float  # monotonic
+    count: float
+    interval: tuple[float, float]
+    zones: Mapping[str, float]
+    fps: float
+    state: State = "live"
+    stale_after_s: float = 5.0
+    truth: float | None = None
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self.captured_s
+
+    def message(self) -> dict[str, Any]:
+        """As JSON, with its age now: a reading that was kept for long says so itself."""
+        age_s = self.age_s
+        message = {
+            "type": "reading",
+            "schema": SCHEMA,
+            "camera": self.camera,
+            "seq": self.seq,
+            "captured_at": timestamp(self.captured_at),
+            "age_ms": round(age_s * 1e3, 1),
+            "count": round(self.count, 2),
+            "interval": [round(end, 1) for end in self.interval],
+            "zones": {name: round(people, 2) for name, people in self.zones.items()},
+            "state": self.state,
+            "stale": age_s > self.stale_after_s or self.state != "live",
+            "fps": round(self.fps, 2),
+            "valid": True,
+        }
+        return message if self.truth is None else {**message, "truth": self.truth}
+
+    def in_state(self, state: State) -> "Reading":
+        return replace(self, state=state)
+
+
+def timestamp(at: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and a Z."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

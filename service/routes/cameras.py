@@ -1,0 +1,151 @@
+"""`/v1/cameras`: what runs, its last reading, its pictures, its history; adding and removing."""
+
+import asyncio
+import io
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi.responses import ORJSONResponse
+
+from models.errors import ConfigError
+from service.hub import Seen
+from service.ingest import kind_of, now, redacted
+from service.overlay import encode, overlay
+from service.parts import Parts, Service
+from service.problems import NotFound
+from service.settings import CAMERA_ID, settings_of
+
+router = APIRouter(prefix="/v1/cameras", tags=["cameras"], default_response_class=ORJSONResponse)
+
+Name = Annotated[str, Path(pattern=CAMERA_ID)]
+MIME = {"png": "image/png", "jpg": "image/jpeg"}
+
+
+@router.get("")
+async def cameras(parts: Service) -> dict[str, Any]:
+    """Every camera: settings without secrets, state, last reading with its age."""
+    return {"cameras": [_described(parts, name) for name in parts.cameras.names()]}
+
+
+@router.get("/{name}")
+async def camera(name: Name, parts: Service) -> dict[str, Any]:
+    """One camera: settings without secrets, state, last reading with its age."""
+    _must_exist(parts, name)
+    return _described(parts, name)
+
+
+@router.put("/{name}")
+async def put_camera(
+    name: Name, parts: Service, settings: Annotated[dict[str, Any], Body()], response: Response
+) -> dict[str, Any]:
+    """Add a camera, or replace one, until the service ends: the YAML file is not written.
+
+    The body is a camera's entry as in the YAML. Only rtsp(s) addresses and `demo` may come this
+    way: files and http are read where the YAML names them.
+    """
+    defaults = parts.settings.defaults.model_dump()
+    tree = {"defaults": defaults, "cameras": {name: settings}}
+    entry = settings_of(tree, "body").cameras[name]
+    if kind_of(entry.source.get_secret_value()) not in ("rtsp", "demo"):
+        raise ConfigError(f"cameras.{name}.source: only rtsp://, rtsps:// and demo by this route")
+    response.status_code = 200 if name in parts.cameras else 201
+    parts.cameras.add(name, entry)
+    return _described(parts, name)
+
+
+@router.delete("/{name}", status_code=204)
+async def delete_camera(name: Name, parts: Service) -> None:
+    """Stop a camera and forget its series."""
+    _must_exist(parts, name)
+    parts.cameras.remove(name)
+
+
+@router.get("/{name}/latest")
+async def latest(name: Name, parts: Service) -> dict[str, Any]:
+    """The last reading, with its age now and whether that makes it stale."""
+    return _seen(parts, name).reading.message()
+
+
+@router.get("/{name}/heatmap.{kind}", response_class=Response)
+async def heatmap(name: Name, kind: Literal["png", "jpg"], parts: Service) -> Response:
+    """The last counted picture with its density, as its privacy setting allows."""
+    seen = _seen(parts, name)
+    drawn = await asyncio.to_thread(_draw, parts, seen, kind)
+    return Response(drawn, media_type=MIME[kind], headers=_age(seen))
+
+
+@router.get("/{name}/density.npy", response_class=Response)
+async def density(name: Name, parts: Service) -> Response:
+    """The last density map: float32, people a cell; its sum is the count."""
+    seen = _seen(parts, name)
+    buffer = io.BytesIO()
+    np.save(buffer, seen.density_hw, allow_pickle=False)
+    return Response(buffer.getvalue(), media_type="application/x-npy", headers=_age(seen))
+
+
+@router.get("/{name}/history")
+async def history(
+    name: Name,
+    parts: Service,
+    from_: Annotated[
+        datetime | None, Query(alias="from", description="default: an hour ago")
+    ] = None,
+    to: Annotated[datetime | None, Query(description="default: now")] = None,
+    limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+) -> dict[str, Any]:
+    """The newest `limit` readings of a span, oldest first. Times: ISO 8601; without zone, UTC."""
+    _must_exist(parts, name)
+    end = _utc(to) if to else now()
+    start = _utc(from_) if from_ else end - timedelta(hours=1)
+    readings, more = await asyncio.to_thread(
+        parts.history.between, name, start=start, end=end, limit=limit
+    )
+    return {"camera": name, "readings": readings, "truncated": more}
+
+
+def _described(parts: Parts, name: str) -> dict[str, Any]:
+    settings = parts.cameras.settings(name)
+    state, reason = parts.hub.states[name]
+    seen = parts.hub.seen.get(name)
+    return {
+        "id": name,
+        "source": redacted(settings.source.get_secret_value()),
+        "state": state,
+        "reason": reason,
+        "rate": settings.rate,
+        "size": settings.size,
+        "preview": settings.preview,
+        "zones": {zone: one.polygon for zone, one in settings.zones.items()},
+        "latest": seen.reading.message() if seen else None,
+    }
+
+
+def _must_exist(parts: Parts, name: str) -> None:
+    if name not in parts.cameras:
+        raise NotFound("camera_unknown", f"there is no camera {name!r}")
+
+
+def _seen(parts: Parts, name: str) -> Seen:
+    _must_exist(parts, name)
+    if name not in parts.hub.seen:
+        state, reason = parts.hub.states[name]
+        says = f"{state}: {reason}" if reason else state
+        raise NotFound("reading_none", f"camera {name!r} gave no reading yet ({says})")
+    return parts.hub.seen[name]
+
+
+def _draw(parts: Parts, seen: Seen, kind: Literal["png", "jpg"]) -> bytes:
+    preview = parts.cameras.settings(seen.reading.camera).preview
+    stride = parts.bundle.manifest.input.stride
+    drawn = overlay(seen.image_HW3, seen.density_hw, preview=preview, stride=stride)
+    return encode(drawn, "jpeg" if kind == "jpg" else "png")
+
+
+def _age(seen: Seen) -> dict[str, str]:
+    return {"Cache-Control": "no-store", "X-Throng-Age-Ms": f"{seen.reading.age_s * 1e3:.0f}"}
+
+
+def _utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=now().tzinfo)

@@ -1,0 +1,136 @@
+"""`POST /v1/count`: a picture in, its count out."""
+
+import asyncio
+import base64
+import io
+import time
+from collections.abc import AsyncGenerator
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from models.errors import EngineError, Overloaded, PictureError
+from service.counting import Answer, Image
+from service.overlay import encode, overlay
+from service.parts import Parts, Service
+from service.pictures import decode, gather
+
+router = APIRouter(prefix="/v1", tags=["pictures"])
+
+
+class Embedded(BaseModel):
+    """A file inside the answer."""
+
+    mime: str
+    base64: str
+
+
+class Count(BaseModel):
+    """People in a posted picture, and how far that may be off."""
+
+    count: float
+    interval: tuple[float, float]
+    width: int
+    height: int
+    model: str
+    timing_ms: dict[str, float]
+    heatmap: Embedded | None = None
+    density: Embedded | None = None
+
+
+@router.post("/count", response_model_exclude_none=True)
+async def count(
+    request: Request,
+    parts: Service,
+    heatmap: Annotated[Literal["png", "none"], Query()] = "none",
+    density: Annotated[Literal["npy", "none"], Query()] = "none",
+) -> Count:
+    """Post a JPEG, PNG or WebP picture as the raw body, or as one file of a multipart form.
+
+    `heatmap=png` adds the density over the picture, `density=npy` the float32 map itself (people a
+    cell), both as base64 inside the answer.
+    """
+    try:
+        answer = await _count(request, parts, heatmap=heatmap == "png", density=density == "npy")
+    except PictureError as error:
+        parts.metrics.pictures.labels(error.code).inc()
+        raise
+    except (Overloaded, EngineError) as error:
+        code = "overloaded" if isinstance(error, Overloaded) else "engine_failed"
+        parts.metrics.pictures.labels(code).inc()
+        raise
+    parts.metrics.pictures.labels("ok").inc()
+    return answer
+
+
+async def _count(request: Request, parts: Parts, *, heatmap: bool, density: bool) -> Count:
+    server = parts.settings.server
+    with parts.pictures.place():
+        began_s = time.monotonic()
+        data = await _picture(request, limit=server.max_picture_bytes)
+        read_s = time.monotonic()
+        image = await asyncio.to_thread(decode, data, max_pixels=server.max_picture_pixels)
+        decoded_s = time.monotonic()
+        answer = await parts.pictures.count(image)
+        result = Count(
+            count=round(answer.count, 2),
+            interval=(round(answer.interval[0], 1), round(answer.interval[1], 1)),
+            width=image.shape[1],
+            height=image.shape[0],
+            model=parts.bundle.name,
+            timing_ms={
+                "receive": round((read_s - began_s) * 1e3, 2),
+                "decode": round((decoded_s - read_s) * 1e3, 2),
+                "count": round(answer.counting_ms, 2),
+            },
+        )
+        if heatmap:
+            stride = parts.bundle.manifest.input.stride
+            result.heatmap = await asyncio.to_thread(_heatmap, image, answer, stride)
+        if density:
+            result.density = _npy(answer)
+        result.timing_ms["total"] = round((time.monotonic() - began_s) * 1e3, 2)
+        return result
+
+
+async def _picture(request: Request, *, limit: int) -> bytes:
+    """The raw body, or the first file of a form; bounded while it arrives in both cases."""
+    declared = request.headers.get("content-length")
+    data = await gather(request.stream(), declared=declared, limit=limit)
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return data
+
+    async def again() -> AsyncGenerator[bytes, None]:
+        yield data
+
+    try:
+        form = await MultiPartParser(request.headers, again(), max_files=1).parse()
+    except (MultiPartException, KeyError) as error:
+        raise PictureError(
+            "form_broken", "the multipart form cannot be read", status=400
+        ) from error
+    for value in form.values():
+        if isinstance(value, UploadFile):
+            return await value.read()
+    raise PictureError("form_empty", "the form holds no file: send one picture", status=400)
+
+
+def _heatmap(image_HW3: Image, answer: Answer, stride: int) -> Embedded:
+    import cv2
+
+    height, width = answer.counted_hw
+    if image_HW3.shape[:2] != answer.counted_hw:
+        image_HW3 = cv2.resize(image_HW3, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    drawn = overlay(image_HW3, answer.density_hw, preview="clear", stride=stride)
+    return Embedded(mime="image/png", base64=base64.b64encode(encode(drawn, "png")).decode())
+
+
+def _npy(answer: Answer) -> Embedded:
+    buffer = io.BytesIO()
+    np.save(buffer, answer.density_hw, allow_pickle=False)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return Embedded(mime="application/x-npy", base64=encoded)

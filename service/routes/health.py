@@ -1,0 +1,40 @@
+"""`/healthz`, `/readyz`, `/metrics`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from service.parts import Service
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(parts: Service, response: Response) -> dict[str, Any]:
+    """503 while the engine fails or the service ends; cameras that are down do not matter here."""
+    reasons = []
+    if parts.draining:
+        reasons.append("the service is ending")
+    if not parts.batcher.healthy:
+        reasons.append(f"the engine failed {parts.batcher.failures_in_a_row} times in a row")
+    response.status_code = 503 if reasons else 200
+    return {
+        "ready": not reasons,
+        "reasons": reasons,
+        "engine": parts.engine.name,
+        "precision": parts.engine.precision,
+        "history": parts.history.degraded or "ok",
+    }
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(parts: Service) -> Response:
+    """For Prometheus."""
+    return Response(generate_latest(parts.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,177 @@
+"""`WS /v1/live`: readings, states and heatmaps as they come; the newest only."""
+
+import asyncio
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service import VERSION
+from service.hub import Listener, Seen
+from service.ingest import now
+from service.overlay import encode, overlay
+from service.parts import Parts, parts_of
+from service.readings import SCHEMA, timestamp
+from service.settings import first_problem
+
+router = APIRouter()
+
+SEND_S = 5.0  # a client that takes longer to take one message is cut off
+TRY_AGAIN_LATER, GOING_AWAY, POLICY = 1013, 1001, 1008
+
+
+class Subscribe(BaseModel):
+    """What a client wants: `cameras` null means all; `rate` is a bound, a second and camera."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: Literal["subscribe"] = "subscribe"
+    cameras: frozenset[str] | None = None
+    rate: float = Field(30.0, gt=0, le=60)
+    heatmaps: bool = False
+
+
+@dataclass
+class _Client:
+    """One websocket: what it wants, and when it was last told of each camera."""
+
+    socket: WebSocket
+    parts: Parts
+    wants: Subscribe
+    told_s: dict[str, float] = field(default_factory=dict)
+
+    async def send(self, letter: Seen | dict[str, Any]) -> None:
+        """Raises TimeoutError where the client does not take it."""
+        camera = letter.reading.camera if isinstance(letter, Seen) else letter["camera"]
+        if self.wants.cameras is not None and camera not in self.wants.cameras:
+            return
+        if not isinstance(letter, Seen):
+            await self.text(letter)
+        elif self._due(camera):
+            await self.text(letter.reading.message())
+            if self.wants.heatmaps:
+                await self._picture(letter)
+
+    async def text(self, message: dict[str, Any]) -> None:
+        async with asyncio.timeout(SEND_S):
+            await self.socket.send_text(orjson.dumps(message).decode())
+
+    async def _picture(self, seen: Seen) -> None:
+        data = await asyncio.to_thread(_heatmap_frame, self.parts, seen)
+        async with asyncio.timeout(SEND_S):
+            await self.socket.send_bytes(data)
+
+    def _due(self, camera: str) -> bool:
+        """At most `rate` a second, with a tenth of slack for cameras that run at just that rate."""
+        now_s = time.monotonic()
+        if now_s - self.told_s.get(camera, 0.0) < 0.9 / self.wants.rate:
+            return False
+        self.told_s[camera] = now_s
+        return True
+
+
+@router.websocket("/v1/live")
+async def live(socket: WebSocket) -> None:
+    """Greets, sends each camera's last reading, then what happens."""
+    if not _same_origin(socket):
+        await socket.close(POLICY, "another origin")
+        return
+    parts = parts_of(socket)
+    await socket.accept()
+    client = _Client(socket, parts, Subscribe())
+    listener = parts.hub.join()
+    listening = asyncio.create_task(_listen(client))
+    telling = asyncio.create_task(_tell(client, listener))
+    try:
+        done, _ = await asyncio.wait({listening, telling}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except TimeoutError:
+        await _close(socket, TRY_AGAIN_LATER, "too slow")
+    except asyncio.CancelledError:
+        await _close(socket, GOING_AWAY, "the service ends")
+        raise
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # it went away while we were sending
+    finally:
+        parts.hub.leave(listener)
+        for task in (listening, telling):
+            task.cancel()
+
+
+async def _tell(client: _Client, listener: Listener) -> None:
+    await client.text(_hello(client.parts))
+    for seen in list(client.parts.hub.seen.values()):
+        await client.text(seen.reading.message())
+    while not client.parts.draining:
+        letter = await listener.get()
+        await client.send(letter)
+    await _close(client.socket, GOING_AWAY, "the service ends")
+
+
+async def _listen(client: _Client) -> None:
+    """Take subscriptions until the client leaves; what cannot be understood is answered."""
+    while True:
+        text = await client.socket.receive_text()
+        try:
+            client.wants = Subscribe.model_validate(json.loads(text))
+        except (ValidationError, json.JSONDecodeError) as error:
+            says = first_problem(error) if isinstance(error, ValidationError) else "not JSON"
+            await client.text({"type": "problem", "code": "subscribe_invalid", "detail": says})
+
+
+def _hello(parts: Parts) -> dict[str, Any]:
+    cameras = []
+    for name in parts.cameras.names():
+        settings = parts.cameras.settings(name)
+        state, reason = parts.hub.states[name]
+        cameras.append(
+            {
+                "id": name,
+                "state": state,
+                "reason": reason,
+                "rate": settings.rate,
+                "zones": list(settings.zones),
+                "stale_after_ms": round(settings.stale_after_s * 1e3),
+            }
+        )
+    return {
+        "type": "hello",
+        "schema": SCHEMA,
+        "version": VERSION,
+        "model": parts.bundle.name,
+        "now": timestamp(now()),
+        "stale_after_ms": round(parts.settings.defaults.stale_after_s * 1e3),
+        "cameras": cameras,
+    }
+
+
+def _heatmap_frame(parts: Parts, seen: Seen) -> bytes:
+    """Four bytes of length, a JSON header, the JPEG."""
+    name = seen.reading.camera
+    preview = parts.cameras.settings(name).preview if name in parts.cameras else "none"
+    stride = parts.bundle.manifest.input.stride
+    picture = encode(
+        overlay(seen.image_HW3, seen.density_hw, preview=preview, stride=stride), "jpeg"
+    )
+    header = orjson.dumps(
+        {"type": "heatmap", "camera": name, "seq": seen.reading.seq, "mime": "image/jpeg"}
+    )
+    return len(header).to_bytes(4, "big") + header + picture
+
+
+def _same_origin(socket: WebSocket) -> bool:
+    """Browsers say where a page came from; only our own page may listen. Programs say nothing."""
+    origin = socket.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+
+
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    with contextlib.suppress(RuntimeError, TimeoutError):
+        async with asyncio.timeout(1):
+            await socket.close(code, reason)

@@ -1,0 +1,193 @@
+"""Settings: one YAML file, one frozen tree. Unknown keys are refused by name, secrets not printed.
+
+`${NAME}` in any text is replaced by the environment variable NAME, `${file:PATH}` by the content of
+a file, so that passwords need not stand in the YAML.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from deploy.engines import Precision
+from models.errors import ConfigError
+
+CAMERA_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+MAX_YAML_BYTES = 1_000_000
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Server(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    max_picture_bytes: PositiveInt = 20_000_000
+    max_picture_pixels: PositiveInt = 40_000_000
+    max_picture_side: PositiveInt = 2048
+    """Posted pictures with a longer side are scaled down to it before counting."""
+    waiting_pictures: PositiveInt = 8
+    """Posted pictures in work or waiting; beyond that the answer is 503 with Retry-After."""
+    max_cameras: PositiveInt = 256
+
+
+class Model(Section):
+    bundle: str = "throng-m"
+    """The name of a shipped bundle, or a folder."""
+    engine: str = "auto"
+    precision: Precision = "auto"
+
+
+class Batching(Section):
+    wait_ms: PositiveFloat = 5.0
+    """The oldest frame of a batch waits at most this long for company."""
+    max_age_s: PositiveFloat = 2.0
+    """Frames older than this are dropped before inference, and counted as dropped."""
+
+
+class Zone(Section):
+    polygon: tuple[tuple[float, float], ...] = Field(min_length=3)
+    """Corners as (x, y) in 0..1 of the picture, from its top left."""
+
+    @field_validator("polygon")
+    @classmethod
+    def inside(cls, polygon: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        if any(not 0 <= value <= 1 for corner in polygon for value in corner):
+            raise ValueError("corners must lie in 0..1")
+        return polygon
+
+
+class Defaults(Section):
+    """What a camera does unless its own entry says otherwise."""
+
+    rate: float = Field(2.0, gt=0, le=60)
+    """Counts a second."""
+    size: tuple[PositiveInt, PositiveInt] = (768, 432)
+    """Width and height of the box that frames are scaled into, their shape kept."""
+    preview: Literal["none", "blur", "clear"] = "blur"
+    """What pictures of a camera show under the density: nothing, unrecognisable people, all."""
+    stale_after_s: PositiveFloat = 5.0
+    """A count older than this is marked stale and withdrawn from the metrics."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: PositiveFloat = 5.0
+    read_timeout_s: PositiveFloat = 2.5
+    """A silent stream is given up after twice this: the library hands out one old frame first."""
+
+
+class Camera(Defaults):
+    source: SecretStr
+    """rtsp(s)://, http(s)://, a file path, or `demo`. May carry a password: never shown."""
+    loop: bool = False
+    """Files only: start again at the end."""
+    zones: dict[str, Zone] = Field(default_factory=dict, max_length=32)
+
+
+class History(Section):
+    keep_hours: PositiveFloat = 24.0
+
+
+class Settings(Section):
+    server: Server = Server()
+    model: Model = Model()
+    batching: Batching = Batching()
+    defaults: Defaults = Defaults()
+    cameras: dict[str, Camera] = Field(default_factory=dict)
+    history: History = History()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cameras_take_the_defaults(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict) or not isinstance(tree.get("cameras"), dict):
+            return tree
+        defaults = tree.get("defaults") or {}
+        cameras = {
+            name: {**defaults, **entry} if isinstance(entry, dict) else entry
+            for name, entry in tree["cameras"].items()
+        }
+        return {**tree, "cameras": cameras}
+
+    @field_validator("cameras")
+    @classmethod
+    def _camera_names(cls, cameras: dict[str, Camera]) -> dict[str, Camera]:
+        for name in cameras:
+            if not re.match(CAMERA_ID, name):
+                raise ValueError(f"camera name {name!r} must match {CAMERA_ID}")
+        return cameras
+
+
+DEMO = Settings(cameras={"demo": Camera(source=SecretStr("demo"), preview="clear", rate=2.0)})
+"""What runs without a file: the drawn plaza as one camera."""
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Settings from a YAML file, or the demo's without one.
+
+    Raises ConfigError in one line that names the key; values are never in it.
+    """
+    if path is None:
+        return DEMO
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({type(error).__name__})") from error
+    if len(text) > MAX_YAML_BYTES or re.search(r"^[^#'\"]*\s[&*][A-Za-z]", text, re.MULTILINE):
+        raise ConfigError(f"{path}: must be under 1 MB and without YAML anchors or aliases")
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: must be a mapping with sections such as `cameras:`")
+    return settings_of(_filled_in(tree, ""), str(path))
+
+
+def settings_of(tree: Any, origin: str) -> Settings:
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The key and what is wrong with it, without its value: it may be a secret."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    says = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    return f"{key}: {says}" if key else says
+
+
+def _filled_in(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled_in(one, f"{key}.{name}".lstrip(".")) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(one, f"{key}.{index}") for index, one in enumerate(value)]
+    if isinstance(value, str):
+        return re.sub(r"\$\{([^}]+)\}", lambda match: _secret(match[1], key), value)
+    return value
+
+
+def _secret(name: str, key: str) -> str:
+    if name.startswith("file:"):
+        try:
+            return Path(name[5:]).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"{key}: the file {name[5:]} cannot be read") from error
+    if name not in os.environ:
+        raise ConfigError(f"{key}: the environment variable {name} is not set")
+    return os.environ[name]
