@@ -1,14 +1,15 @@
 """A bundle: the folder that a model ships as. Opening one proves that nothing in it was altered.
 
-`manifest.json` names every file with its SHA-256 and says what the model is, what it was trained on
-and how wrong it is. Without torch: the service opens bundles.
+`manifest.json` names every file that is loaded with its SHA-256, and says what the model is, what
+it was trained on and how wrong it is. The card, `README.md`, is written from it and has no hash:
+nothing reads it. Without torch: the service opens bundles.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,6 +18,8 @@ from models.interval import IntervalTable
 
 ZOO = Path(__file__).parent / "zoo"
 MANIFEST = "manifest.json"
+MODEL = "model.fp32.onnx"
+WEIGHTS = "weights.safetensors"
 
 
 class _Frozen(BaseModel):
@@ -39,7 +42,8 @@ class PartScores(_Frozen):
     pictures: int
     mae: float
     rmse: float
-    nae: float
+    nae: float | None
+    """None where no picture has people."""
     bias: float
     mae_trimmed: float
     mean_true: float
@@ -62,12 +66,12 @@ class ParityRow(_Frozen):
     """Largest relative difference of a count."""
     worst_cell_gap: float
     """Largest difference of a cell, in people."""
-    mae_lost: float
-    """MAE of the engine minus that of the net, relative to the net's."""
+    mae_lost: float | None
+    """MAE of the engine minus that of the net, relative to the net's; None without true counts."""
 
 
 class Manifest(_Frozen):
-    schema_version: int
+    schema_version: Literal[1]
     name: str
     created: str
     commit: str
@@ -94,6 +98,11 @@ class Bundle:
     def name(self) -> str:
         return self.manifest.name
 
+    @property
+    def weights(self) -> Path:
+        """The trained tensors: a checkpoint, for fine-tuning and for parity."""
+        return self.folder / WEIGHTS
+
     def model(self, precision: str) -> Path:
         """The ONNX file of a precision. Raises BundleError where the bundle has none."""
         if precision not in self.manifest.precisions:
@@ -109,8 +118,10 @@ def open_bundle(name: str, *, zoo: Path = ZOO) -> Bundle:
     """
     folder = zoo / name if "/" not in name else Path(name)
     if not (folder / MANIFEST).is_file():
-        shipped = ", ".join(sorted(path.parent.name for path in zoo.glob(f"*/{MANIFEST}")))
-        raise BundleError(f"no bundle {name!r}: shipped are {shipped or 'none'}, or give a folder")
+        known = ", ".join(shipped(zoo)) or "none"
+        raise BundleError(
+            f"no bundle {name!r}: shipped are {known}; or give a folder, with a slash"
+        )
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except ValidationError as error:
@@ -123,6 +134,10 @@ def open_bundle(name: str, *, zoo: Path = ZOO) -> Bundle:
     if missing:
         raise BundleError(f"{folder / MANIFEST} gives no hash for {', '.join(sorted(missing))}")
     return Bundle(folder, manifest)
+
+
+def shipped(zoo: Path = ZOO) -> list[str]:
+    return sorted(path.parent.name for path in zoo.glob(f"*/{MANIFEST}"))
 
 
 def digest_of(path: Path) -> str:

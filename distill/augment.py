@@ -28,9 +28,11 @@ class Augmentation:
         image, points_P2 = self._crop(image_HW3, points_P2, rng)
         if rng.random() < self.flip:
             image = image[:, ::-1]
-            points_P2 = np.stack([self.crop_px - points_P2[:, 0], points_P2[:, 1]], axis=1)
+            mirrored_P2 = np.stack([self.crop_px - points_P2[:, 0], points_P2[:, 1]], axis=1)
+            points_P2 = np.asarray(mirrored_P2, np.float32)
         if rng.random() < self.grey:
-            image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+            grey_HW = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+            image = np.repeat(grey_HW[:, :, None], 3, axis=2)
         if rng.random() < self.colour:
             image = _recolour(image, rng)
         return np.ascontiguousarray(image), points_P2
@@ -38,15 +40,16 @@ class Augmentation:
     def _crop(
         self, image_HW3: Image, points_P2: Points, rng: np.random.Generator
     ) -> tuple[Image, Points]:
-        """Only the window is resized: averaging down, linear up. Small pictures are enlarged to fit."""
+        """Only the window is resized: averaging down, linear up. Small pictures are enlarged."""
         height, width = image_HW3.shape[:2]
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         side = min(round(self.crop_px / scale), height, width)
         left, top = rng.integers(0, width - side + 1), rng.integers(0, height - side + 1)
         window = image_HW3[top : top + side, left : left + side]
         how = cv2.INTER_AREA if side > self.crop_px else cv2.INTER_LINEAR
-        crop = cv2.resize(window, (self.crop_px, self.crop_px), interpolation=how)
-        moved_P2 = (points_P2 - np.array([left, top], np.float32)) * np.float32(self.crop_px / side)
+        resized = cv2.resize(window, (self.crop_px, self.crop_px), interpolation=how)
+        scaled_P2 = (points_P2 - np.float32([left, top])) * np.float32(self.crop_px / side)
+        crop, moved_P2 = np.asarray(resized, np.uint8), np.asarray(scaled_P2, np.float32)
         inside_P = ((moved_P2 >= 0) & (moved_P2 < self.crop_px)).all(axis=1)
         return crop, moved_P2[inside_P]
 

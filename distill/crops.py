@@ -1,4 +1,4 @@
-"""Training crops: the batch of a step is a pure function of the recipe's seed and the step's number.
+"""Training crops: the batch of a step is a pure function of the recipe's seed and of the step.
 
 So a run that goes on from step 1,000 sees what it would have seen had it never stopped.
 Shapes: N crops, H x W pixels, h x w cells.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distill.data import DATASETS, Image, Points, Sample
 from distill.recipes import Part, Recipe
-from models.density import spread, splat
+from models.density import splat, spread
 from models.errors import DataError
 
 AHEAD = 6  # batches made while the net works
@@ -54,7 +54,9 @@ class CropMaker:
         weights = np.array([part.weight for part in recipe.train])
         self._weights = weights / weights.sum()
         with ThreadPoolExecutor(2) as pool:
-            self._images = [list(pool.map(lambda sample: sample.read(), part)) for part in self._parts]
+            self._images = [
+                list(pool.map(lambda sample: sample.read(), part)) for part in self._parts
+            ]
 
     def batch(self, step: int) -> Crops:
         rng = np.random.default_rng((self._recipe.seed, step))

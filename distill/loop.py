@@ -32,11 +32,11 @@ class Learner:
 
     @classmethod
     def of(cls, recipe: Recipe, student: CountingNet) -> "Learner":
-        """Freezes what the recipe freezes; the trunk, where there is one, learns at its own rate."""
+        """Freezes what the recipe freezes; a trunk with initial weights learns at its own rate."""
         trunk, rest = [], []
         for name, parameter in student.named_parameters():
             if name.startswith(recipe.frozen):
-                parameter.requires_grad_(requires_grad=False)
+                parameter.requires_grad = False
             elif name.startswith("trunk.") and recipe.trunk_weights:
                 trunk.append(parameter)
             else:
@@ -50,7 +50,8 @@ class Learner:
             lr=recipe.rate,
             weight_decay=recipe.weight_decay,
         )
-        student.to(memory_format=torch.channels_last).train()
+        student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
+        student.train()
         average = AveragedModel(
             student, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
         )

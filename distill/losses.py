@@ -19,13 +19,12 @@ def pooled_chi(
 ) -> Tensor:
     """Squared count error over its expected variance, in blocks of several sizes and in all.
 
-    The variance is the *predicted* count + 1, without gradient: the true one would pull the estimate
-    below the mean. Beyond ten standard deviations the loss grows linearly, so that the first steps
-    have a gradient of sane length.
+    The variance is the *predicted* count + 1, without gradient: the true one would pull the
+    estimate below the mean. Beyond ten standard deviations the loss grows linearly, so that the
+    first steps have a gradient of sane length. Blocks larger than the map are left out.
     """
-    losses = [
-        _chi(predicted=_pool(predicted, size), true=_pool(heads, size)) for size in sizes
-    ]
+    fit = [size for size in sizes if size <= min(predicted.shape[2:])]
+    losses = [_chi(predicted=_pool(predicted, size), true=_pool(heads, size)) for size in fit]
     whole = _chi(
         predicted=predicted.sum(dim=(2, 3), keepdim=True), true=heads.sum(dim=(2, 3), keepdim=True)
     )

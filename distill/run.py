@@ -1,7 +1,7 @@
 """One run from a recipe to a checkpoint, in a folder that holds all there is to know about it.
 
-`recipe.json`, `log.jsonl` (a line each hundred steps and each evaluation), `state.safetensors` (to go
-on from), `best.safetensors` (the moving average with the lowest validation error so far),
+`recipe.json`, `log.jsonl` (a line each hundred steps and each evaluation), `state.safetensors` (to
+go on from), `best.safetensors` (the moving average with the lowest validation error so far),
 `predictions-<step>.png` and `curve.png`.
 """
 
@@ -41,7 +41,8 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
     student = NETS[recipe.net](**recipe.net_arguments)
     if recipe.trunk_weights:
         checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
-        state.append_line(out / "log.jsonl", started_from=recipe.trunk_weights, first_layer=checksum)
+        source = recipe.trunk_weights
+        state.append_line(out / "log.jsonl", started_from=source, first_layer=checksum)
     learner = Learner.of(recipe, student)
     nets = {"student": learner.student, "average": learner.average}
     saved = out / "state.safetensors"
@@ -67,7 +68,7 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
-    """A folder belongs to one recipe: going on with another would be a run that nobody described."""
+    """A folder belongs to one recipe: going on with another is a run that nobody described."""
     described = json.dumps(dataclasses.asdict(recipe), indent=2, default=str) + "\n"
     path = out / "recipe.json"
     if not path.exists():
@@ -85,12 +86,12 @@ def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: 
     rank = ranking(scores)
     best = min(_ranks(out), default=float("inf"))
     facts = {part: dataclasses.asdict(score) for part, score in scores.items()}
-    state.append_line(out / "log.jsonl", step=step, validation=facts, rank=rank)
-    if rank < best:
+    if rank < best:  # before the line that says so: a run stopped in between goes on right
         save_checkpoint(
             out / "best.safetensors", net, name=recipe.net, arguments=recipe.net_arguments,
             facts={"step": step, "recipe": dataclasses.asdict(recipe)},
         )  # fmt: skip
+    state.append_line(out / "log.jsonl", step=step, validation=facts, rank=rank)
     shown = samples[:: max(1, len(samples) // SHOWN)][:SHOWN]
     draw_predictions(shown, net, out / f"predictions-{step}.png")
     draw_curve(out / "log.jsonl", out / "curve.png")

@@ -1,12 +1,11 @@
 """A run's state on disk: tensors in safetensors, the rest in JSON, written whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -25,19 +24,15 @@ def save(
     tensors = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
     write = path.with_suffix(".partial")
     save_file(tensors, write, metadata={"step": str(step)})
-    os.replace(write, path)
+    write.replace(path)
 
 
-def restore(
-    path: Path, *, nets: dict[str, nn.Module], optimiser: torch.optim.Optimizer
-) -> int:
-    """Put a saved state back; returns the number of steps done."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    with safe_open(path, framework="pt") as stored:
-        step = int(stored.metadata()["step"])
-        for key in stored.keys():  # noqa: SIM118  # not a dict: it only has keys()
-            group, _, rest = key.partition("/")
-            groups.setdefault(group, {})[rest] = stored.get_tensor(key)
+def restore(path: Path, *, nets: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> int:
+    """Put a saved state back; returns the number of steps done.
+
+    Raises DataError where the file is broken, or is the state of other nets.
+    """
+    step, groups = _read(path)
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in groups.pop("optimiser", {}).items():
         index, _, name = key.partition("/")
@@ -49,6 +44,19 @@ def restore(
     whole = optimiser.state_dict()
     optimiser.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})
     return step
+
+
+def _read(path: Path) -> tuple[int, dict[str, dict[str, Tensor]]]:
+    groups: dict[str, dict[str, Tensor]] = {}
+    try:
+        with safe_open(path, framework="pt") as stored:
+            step = int((stored.metadata() or {})["step"])
+            for key in stored.keys():  # noqa: SIM118  # not a dict: it only has keys()
+                group, _, rest = key.partition("/")
+                groups.setdefault(group, {})[rest] = stored.get_tensor(key)
+    except (SafetensorError, KeyError) as error:
+        raise DataError(f"{path} is no state of a run ({error}): remove it") from error
+    return step, groups
 
 
 def append_line(path: Path, **fields: Any) -> None:

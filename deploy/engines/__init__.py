@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.bundle import Bundle
+from deploy.bundle import Bundle, InputRule
 from models.errors import EngineError
 from models.plugins import Plugins
 
@@ -47,12 +47,27 @@ class Backend(Protocol):
         """Why this engine cannot run here, or None where it can."""
         ...
 
+    def precisions(self) -> list[Precision]:
+        """What this machine computes in, fp32 first. Asked only where the engine is available."""
+        ...
+
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
         """Raises EngineError, in one line."""
         ...
 
 
 BACKENDS: Plugins[Backend] = Plugins("deploy.engines", "backend")
+
+
+def check_frames(frames_NHW3: Frames, rule: InputRule) -> None:
+    """Raises EngineError for frames that break the input rule: some nets would miscount them."""
+    shape = frames_NHW3.shape
+    fits = len(shape) == 4 and shape[3] == 3 and min(shape) > 0
+    if not fits or shape[1] % rule.multiple or shape[2] % rule.multiple:
+        want = f"(N, H, W, 3) with H and W multiples of {rule.multiple}"
+        raise EngineError(f"frames are {shape}, wanted {want}: pad them")
+    if frames_NHW3.dtype != np.uint8:
+        raise EngineError(f"frames are {frames_NHW3.dtype}, wanted uint8 RGB")
 
 
 def load_engine(

@@ -1,20 +1,21 @@
 """OpenVINO on the CPU: one static graph a size, as many one-thread streams as cores, batch 1.
 
-Two one-thread streams beat one two-thread stream by a tenth to a quarter, and batching gains nothing
-once the streams are full. Thread pinning is off: decoders share the cores.
+Two one-thread streams beat one two-thread stream by a tenth to a quarter, and batching gains
+nothing once the streams are full. Thread pinning is off: decoders share the cores.
 """
 
 import importlib.util
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from deploy.bundle import Bundle
-from deploy.engines import Backend, Engine, Frames, Maps, Precision
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames
 from models.errors import EngineError
 
 SIZES_KEPT = 24  # compiled graphs; the least recently used goes first
@@ -29,19 +30,23 @@ class OpenVinoEngine:
     def __init__(self, bundle: Bundle, *, precision: Precision, lanes: int) -> None:
         import openvino  # the framework is imported by who asks for it
 
-        self._openvino = openvino
         self._core = openvino.Core()
-        has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.precision = ("bf16" if has_bf16 else "fp32") if precision == "auto" else precision
-        if self.precision == "bf16" and not has_bf16:
-            raise EngineError("this processor has no bf16: set precision to auto or fp32")
+        can = precisions_of(self._core)
+        self.precision: str = can[-1] if precision == "auto" else precision
+        if self.precision not in can:
+            raise EngineError(
+                f"this processor has no {precision}: set precision to auto or {can[0]}"
+            )
         self.lanes = lanes
+        self._rule = bundle.manifest.input
         try:
             self._model = self._core.read_model(bundle.model("fp32"))
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot read bundle {bundle.name}: {_line(error)}") from error
-        self._graphs: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        self._compiling = threading.Lock()
+            raise EngineError(
+                f"OpenVINO cannot read bundle {bundle.name}: {_line(error)}"
+            ) from error
+        self._graphs: OrderedDict[tuple[int, ...], _Graph] = OrderedDict()
+        self._choosing = threading.Lock()
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="openvino")
 
@@ -53,6 +58,7 @@ class OpenVinoEngine:
         self._graphs.clear()
 
     def _infer(self, frames_NHW3: Frames) -> Maps:
+        check_frames(frames_NHW3, self._rule)
         try:
             request = self._request(frames_NHW3.shape)
             request.infer([np.ascontiguousarray(frames_NHW3)], share_inputs=True)
@@ -62,32 +68,44 @@ class OpenVinoEngine:
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         """This thread's request for a shape. A graph that was dropped takes its requests along."""
-        graph = self._graph(shape)
-        own = self._own.__dict__.setdefault("requests", {})
-        if own.get(shape, (None,))[0] is not graph:
-            for gone in own.keys() - self._graphs.keys():
-                del own[gone]
-            own[shape] = (graph, graph.create_infer_request())
-        return own[shape][1]
-
-    def _graph(self, shape: tuple[int, ...]) -> Any:
-        with self._compiling:
-            if shape not in self._graphs:
-                model = self._model.clone()
-                model.reshape(list(shape))
-                self._graphs[shape] = self._core.compile_model(model, "CPU", self._options())
-                if len(self._graphs) > SIZES_KEPT:
-                    self._graphs.popitem(last=False)
+        with self._choosing:
+            graph = self._graphs.setdefault(shape, _Graph(self._compile))
             self._graphs.move_to_end(shape)
-            return self._graphs[shape]
+            if len(self._graphs) > SIZES_KEPT:
+                self._graphs.popitem(last=False)
+            kept = set(self._graphs.values())
+        own: dict[_Graph, Any] = self._own.__dict__.setdefault("requests", {})
+        for gone in own.keys() - kept:
+            del own[gone]
+        if graph not in own:
+            own[graph] = graph.compiled(shape).create_infer_request()
+        return own[graph]
 
-    def _options(self) -> dict[str, Any]:
-        return {
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        model = self._model.clone()
+        model.reshape(list(shape))
+        options = {
             "NUM_STREAMS": str(self.lanes),
             "INFERENCE_NUM_THREADS": self.lanes,
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
             "ENABLE_CPU_PINNING": False,
         }
+        return self._core.compile_model(model, "CPU", options)
+
+
+class _Graph:
+    """Compiled once, by the first thread that needs it; other sizes go on meanwhile."""
+
+    def __init__(self, build: Callable[[tuple[int, ...]], Any]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._compiled: Any = None
+
+    def compiled(self, shape: tuple[int, ...]) -> Any:
+        with self._lock:
+            if self._compiled is None:
+                self._compiled = self._build(shape)
+            return self._compiled
 
 
 class OpenVino:
@@ -96,9 +114,20 @@ class OpenVino:
             return "the package openvino is not installed (pip install 'throng[openvino]')"
         return None
 
+    def precisions(self) -> list[Precision]:
+        import openvino
+
+        return precisions_of(openvino.Core())
+
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
         cores = len(os.sched_getaffinity(0))
         return OpenVinoEngine(bundle, precision=precision, lanes=lanes or cores)
+
+
+def precisions_of(core: Any) -> list[Precision]:
+    """What the processor computes in, the fastest last."""
+    has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["fp32", "bf16"] if has_bf16 else ["fp32"]
 
 
 def _line(error: Exception) -> str:

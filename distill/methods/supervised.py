@@ -1,4 +1,4 @@
-"""Supervised learning from head points alone: the control that every other method is held against."""
+"""Supervised learning from head points alone: the control for every other method."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

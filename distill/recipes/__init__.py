@@ -13,6 +13,8 @@ from typing import Any, Literal
 from distill.augment import Augmentation
 from models.errors import ConfigError
 
+Fold = Literal["all", "train", "held"]
+
 
 @dataclass(frozen=True)
 class Part:
@@ -27,7 +29,7 @@ class Part:
     weight: float = 1.0
     folder: str = "."
     prefix: str = ""
-    fold: Literal["all", "train", "held"] = "all"
+    fold: Fold = "all"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,170 @@
+"""The model card of a bundle, written from its manifest."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deploy.bundle import MANIFEST, Manifest
+from models.interval import OFFSET
+
+CARD = "README.md"
+LICENCE = "research data; clear it, or retrain on your own pictures, before commercial use"
+
+PARTS = {
+    "sha": "ShanghaiTech part A",
+    "shb": "ShanghaiTech part B",
+    "brt": "Beijing-BRT",
+    "dtd": "pictures without people (DTD textures)",
+    "plaza": "drawn plaza",
+    "unity": "rendered crowds (Unity)",
+}
+"""The first word of a picture's id, in words."""
+
+SPLITS = {"train_brt": "brt", "train_empty": "dtd", "train_rendered": "unity"}
+"""Splits of the data pack that hold one data set."""
+
+
+def describe(folder: Path, manifest: Manifest) -> None:
+    """Write the card, then, last, the manifest; each replaces the old one at once."""
+    _replace(folder / CARD, card(manifest))
+    _replace(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def part_in_words(part: Mapping[str, Any]) -> str:
+    """A recipe's part: what the pictures are, and which they were."""
+    word = part["prefix"].rstrip("_") or SPLITS.get(part["split"], part["dataset"])
+    which = f"{part['dataset']}, split {part['split']}"
+    fold = "" if part["fold"] == "all" else f", fold {part['fold']}"
+    return f"{PARTS.get(word, word)} ({which}{fold}; share {part['weight']:g})"
+
+
+def card(m: Manifest) -> str:
+    sections = (_what, _input, _validation, _interval, _training, _parity, _limits, _again)
+    return "\n\n".join(section(m) for section in sections)
+
+
+def _what(m: Manifest) -> str:
+    side = m.input.stride
+    return f"""# {m.name}
+
+A network that counts people in a picture: `{m.net}`, {m.parameters / 1e6:.2f} M parameters. It
+gives a density map, people per cell of {side} x {side} pixels; the sum of the map is the count.
+
+Made {m.created} from commit `{m.commit}`. `manifest.json` holds
+everything on this page as data, and the SHA-256 of every file that is loaded. This page is written
+from it: do not edit it by hand."""
+
+
+def _input(m: Manifest) -> str:
+    rule = m.input
+    return f"""## Input and output
+
+`frames`: {rule.dtype}, {rule.layout}, {rule.colour}, any number of them; height and width are
+multiples of {rule.multiple} (pad right and below by repeating the last row and column).
+Normalisation is inside the graph. `density`: float32, N x height / {rule.stride} x width /
+{rule.stride}."""
+
+
+def _validation(m: Manifest) -> str:
+    rows = []
+    for part, s in m.validation.items():
+        errors = (f"{number:.2f}" for number in (s.mae, s.mae_trimmed, s.rmse))
+        nae = "-" if s.nae is None else f"{s.nae:.3f}"
+        name = PARTS.get(part, part)
+        rows.append((name, str(s.pictures), f"{s.mean_true:.1f}", *errors, nae, f"{s.bias:+.2f}"))
+    head = ("validation on", "pictures", "mean count", "MAE", "trimmed", "RMSE", "NAE", "bias")
+    return f"""## Validation
+
+These are **validation** errors, in people a picture: the weights were chosen on these pictures, so
+expect more on others. They are not the official test numbers of any data set. "Trimmed" leaves out
+the three largest errors; NAE is error / true count; bias is the mean of predicted - true.
+
+{_table(head, rows)}"""
+
+
+def _interval(m: Manifest) -> str:
+    table = m.interval
+    rows = [
+        ("any" if b.up_to is None else f"{b.up_to:.1f}", f"{b.below:.3f}", f"{b.above:.3f}")
+        for b in table.bins
+    ]
+    return f"""## Interval
+
+A count c comes with [c - below x (c + {OFFSET:g}), c + above x (c + {OFFSET:g})], never below zero,
+with `below` and `above` from the first row whose count c does not exceed. It was fitted so that
+{table.coverage:.0%} of the counts of pictures like the {table.pictures} validation pictures lie
+inside (split-conformal, Lei et al. 2018). On pictures of another kind the share can be lower; so it
+can because the weights were chosen on the same pictures. Fit it again on your own.
+
+{_table(("count up to", "below", "above"), rows)}"""
+
+
+def _training(m: Manifest) -> str:
+    t = m.training
+    begin = t.recipe.get("trunk_weights")
+    started = f"The trunk started from `{begin}`." if begin else "It started from random weights."
+    parts = "\n".join(f"- {part}" for part in t.data)
+    return f"""## Trained on
+
+{parts}
+
+{t.steps} steps, method `{t.recipe.get("method", "unknown")}`. {started}
+The whole recipe is in `manifest.json` under `training.recipe`.
+
+**Licence of the data**: {t.licence}."""
+
+
+def _parity(m: Manifest) -> str:
+    if not m.parity:
+        return "## Engines\n\nNot compared with the net yet: `throng-deploy parity` does that."
+    rows = []
+    for r in m.parity:
+        lost = "-" if r.mae_lost is None else f"{r.mae_lost:+.3%}"
+        gaps = (f"{r.worst_count_gap:.4%}", f"{r.worst_cell_gap:.5f}", lost)
+        rows.append((f"{r.engine} {r.precision}", str(r.pictures), *gaps))
+    head = ("engine", "pictures", "worst count gap", "worst cell gap, people", "MAE lost")
+    return f"""## Engines
+
+Each engine against the trained net in fp32, on whole pictures at their own size:
+
+{_table(head, rows)}"""
+
+
+def _limits(_: Manifest) -> str:
+    return """## What it does not do
+
+- It counts. It does not detect, track, recognise or identify anyone.
+- It was trained and validated on the pictures named above and on no others. Whatever looks
+  different (fisheye, thermal and aerial pictures, very near or very small heads, weather) was not
+  measured: measure it first.
+- What looks like a crowd may be counted as one: foliage, rubble, seats, mirrors, posters. The table
+  above says how far that goes on pictures without people, where it has such a row.
+- It knows nothing of earlier frames: counts of one camera differ a little from frame to frame.
+- Do not let it decide alone on anybody's safety: pair an alert with a person who looks."""
+
+
+def _again(m: Manifest) -> str:
+    return f"""## Make it again
+
+```
+throng-distill run {m.name}
+throng-distill evaluate runs/{m.name}/best.safetensors --split val --counts counts.csv
+throng-deploy export runs/{m.name}/best.safetensors --name {m.name} --counts counts.csv
+throng-deploy parity {m.name} --pictures ../shared/data/val
+```
+
+Give `export` one `--counts` file for each data set of the table above. `weights.safetensors` is the
+checkpoint itself.
+"""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown; all columns but the first are numbers."""
+    lines = (head, ("---", *("---:" for _ in head[1:])), *rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _replace(path: Path, text: str) -> None:
+    write = path.with_name(path.name + ".partial")
+    write.write_text(text, encoding="utf-8")
+    write.replace(path)

@@ -1,0 +1,218 @@
+"""Does every engine count like the trained net? Whole pictures, at their own size.
+
+The net runs in fp32 from the bundle's own weights, so a graph that was exported from other weights
+is found too. Shapes: H x W pixels, h x w cells.
+"""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deploy.bundle import Bundle, ParityRow
+from deploy.card import describe
+from deploy.engines import BACKENDS, Engine, Frames, Maps, Precision
+from models.checkpoint import load_checkpoint
+from models.density import Map, count
+from models.errors import DataError, EngineError, ParityError
+from models.geometry import Letterbox, pad
+from models.metrics import mae
+from models.nets import Pixels
+
+Image = NDArray[np.uint8]
+
+COUNT_GAP = {"fp32": 0.001}
+"""Largest relative difference of a count; coarser precisions are judged by their MAE alone."""
+MAE_LOST = 0.005
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An RGB picture, read when it is needed, and how many people are in it where that is known."""
+
+    id: str
+    read: Callable[[], Image]
+    true: float | None = None
+
+
+def pictures_of(folder: Path, *, limit: int | None = None) -> list[Picture]:
+    """A split of the data pack (`index.csv`, `images/ID.jpg`) or any folder of pictures.
+
+    With `limit`, so many, spread evenly. Raises DataError where there are none.
+    """
+    index = folder / "index.csv"
+    found = list(_indexed(index)) if index.is_file() else list(_loose(folder))
+    if not found:
+        raise DataError(
+            f"{folder} holds no pictures: wanted {', '.join(SUFFIXES)}, or a split of the pack"
+        )
+    if limit is None or limit >= len(found):
+        return found
+    if limit < 1:
+        raise DataError(f"a limit of {limit} pictures: wanted one or more")
+    return [found[i * len(found) // limit] for i in range(limit)]
+
+
+def runnable(names: Sequence[str] = ()) -> list[tuple[str, Precision]]:
+    """Engines and precisions that this machine has, of those named (none: of all).
+
+    Raises EngineError where none is left, with each engine's reason.
+    """
+    pairs: list[tuple[str, Precision]] = []
+    reasons = []
+    for name in names or BACKENDS.names():
+        backend = BACKENDS[name]
+        reason = backend.unavailable()
+        if reason is None:
+            pairs += [(name, precision) for precision in backend.precisions()]
+        reasons.append(f"{name}: {reason}")
+    if not pairs:
+        raise EngineError(f"no engine can run here ({'; '.join(reasons)})")
+    return pairs
+
+
+def parity(
+    bundle: Bundle, pictures: Iterable[Picture], *, engines: Sequence[tuple[str, Precision]]
+) -> list[ParityRow]:
+    """How far each engine is from the net. It judges nothing: `hold` does.
+
+    Raises ParityError at once for a map of another shape, EngineError where an engine fails.
+    """
+    net = _Net(bundle)
+    with ExitStack() as stack:
+        rivals = [
+            _Rival(stack.enter_context(closing(BACKENDS[name].load(bundle, precision=precision))))
+            for name, precision in engines
+        ]
+        true: list[float | None] = []
+        counts = []
+        for picture in pictures:
+            image_HW3 = picture.read()
+            density_hw = net.density(image_HW3, net.run)
+            for rival in rivals:
+                rival.meet(net.density(image_HW3, rival.run), density_hw, picture.id)
+            counts.append(count(density_hw))
+            true.append(picture.true)
+    if not counts:
+        raise DataError("no pictures to compare on")
+    return [rival.row(counts, true) for rival in rivals]
+
+
+def hold(rows: Iterable[ParityRow]) -> None:
+    """Raises ParityError, naming engine, precision, figure and budget, where one is exceeded."""
+    for row in rows:
+        figures = (
+            ("worst count gap", row.worst_count_gap, COUNT_GAP.get(row.precision)),
+            ("MAE lost", row.mae_lost, MAE_LOST),
+        )
+        for what, figure, budget in figures:
+            if figure is not None and budget is not None and not figure <= budget:  # NaN
+                raise ParityError(
+                    f"{row.engine} {row.precision}: {what} {figure:.3%} on {row.pictures} "
+                    f"pictures, the budget is {budget:.1%}: export again, or leave this engine out"
+                )
+
+
+def record(bundle: Bundle, rows: Sequence[ParityRow]) -> None:
+    """Put the rows into manifest and card, in place of older ones of the same engines."""
+    new = {(row.engine, row.precision): row for row in rows}
+    old = {(row.engine, row.precision): row for row in bundle.manifest.parity}
+    table = tuple(row for _, row in sorted((old | new).items()))
+    describe(bundle.folder, bundle.manifest.model_copy(update={"parity": table}))
+
+
+class _Net:
+    """The reference: the trained net in fp32."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        checkpoint = load_checkpoint(bundle.weights)
+        self._pixels = Pixels(checkpoint.net).eval()
+        self._spec = checkpoint.net.spec
+
+    @torch.inference_mode()
+    def run(self, frames_NHW3: Frames) -> Maps:
+        maps: Maps = self._pixels(torch.from_numpy(frames_NHW3)).numpy()
+        return maps
+
+    def density(self, image_HW3: Image, run: Callable[[Frames], Maps]) -> Map:
+        """The cells that cover the picture, by whoever runs it."""
+        size = (image_HW3.shape[0], image_HW3.shape[1])
+        box = Letterbox.fit(size, box=size, multiple=self._spec.multiple)
+        maps_1hw = run(np.ascontiguousarray(pad(image_HW3, box.padded)[None]))
+        return box.crop(maps_1hw[0], self._spec.stride)
+
+
+@dataclass
+class _Rival:
+    """One engine at one precision, and what was seen of it so far."""
+
+    engine: Engine
+    counts: list[float] = field(default_factory=list)
+    cell_gap: float = 0.0
+
+    def run(self, frames_NHW3: Frames) -> Maps:
+        return self.engine.submit(frames_NHW3).result()
+
+    def meet(self, density_hw: Map, net_hw: Map, name: str) -> None:
+        if density_hw.shape != net_hw.shape:
+            raise ParityError(
+                f"{self.engine.name} {self.engine.precision}: {name} gives a map of "
+                f"{density_hw.shape}, the net's is {net_hw.shape}: export the bundle again"
+            )
+        self.counts.append(count(density_hw))
+        self.cell_gap = float(
+            np.maximum(self.cell_gap, np.abs(density_hw - net_hw).max())
+        )  # keeps NaN
+
+    def row(self, net: Sequence[float], true: Sequence[float | None]) -> ParityRow:
+        gaps = np.abs(np.subtract(self.counts, net)) / np.maximum(net, 1.0)
+        return ParityRow(
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            pictures=len(net),
+            worst_count_gap=float(gaps.max()),
+            worst_cell_gap=self.cell_gap,
+            mae_lost=self._mae_lost(net, true),
+        )
+
+    def _mae_lost(self, net: Sequence[float], true: Sequence[float | None]) -> float | None:
+        known = [one for one in true if one is not None]
+        if len(known) < len(true):
+            return None
+        ours, theirs = mae(predicted=self.counts, true=known), mae(predicted=net, true=known)
+        return (ours - theirs) / max(theirs, 1.0)
+
+
+def _indexed(index: Path) -> Iterator[Picture]:
+    try:
+        for row in csv.DictReader(index.read_text(encoding="utf-8").splitlines()):
+            path = index.parent / "images" / f"{row['id']}.jpg"
+            yield Picture(row["id"], partial(_read, path), float(row["count"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{index} is not a split of the pack: wanted columns id and count"
+        ) from error
+
+
+def _loose(folder: Path) -> Iterator[Picture]:
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}")
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            yield Picture(path.stem, partial(_read, path))
+
+
+def _read(path: Path) -> Image:
+    """RGB, upright as stored (EXIF rotation is not applied): as the net was evaluated."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise DataError(f"{path} is not a picture that can be read")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]

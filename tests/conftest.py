@@ -1,0 +1,101 @@
+"""Fixtures that more than one room uses. Servers are real, on free ports, and end by pid."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("plain", deadline=None, derandomize=True)
+settings.load_profile("plain")
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The pictures with head points; tests that need them skip where they are absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"no data pack at {DATA}")
+    return DATA
+
+
+@dataclass(frozen=True)
+class Running:
+    """A `throng serve` process."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            data: bytes = answer.read()
+            return data
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def wait_until(holds: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Poll a condition; fails with `what` was awaited once the time is up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, urllib.error.URLError):
+            if holds():
+                return
+        time.sleep(0.05)
+    pytest.fail(f"after {seconds:g} s still waiting for {what}")
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[Running]:
+    """`throng serve` with its history and log in `folder`, ready to answer."""
+    port, log = free_port(), folder / "serve.log"
+    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--data", str(folder / "data"), *arguments],
+            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        running = Running(f"http://127.0.0.1:{port}", process, log)
+        try:
+            wait_until(
+                lambda: process.poll() is not None or b"true" in running.get("/readyz"),
+                seconds=30,
+                what="the service to be ready",
+            )
+            assert process.poll() is None, log.read_text()
+            yield running
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The service as a newcomer starts it: no settings, the demo camera."""
+    with serving(tmp_path_factory.mktemp("service")) as running:
+        yield running

@@ -1,0 +1,103 @@
+"""A bundle opens whole or not at all, and says why in one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.bundle import MANIFEST, MODEL, WEIGHTS, Bundle, open_bundle, shipped
+from models.errors import BundleError
+
+Harm = Callable[[Path], None]
+
+
+@pytest.fixture
+def copy(tiny: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny.folder, tmp_path / "tiny"))
+
+
+def flip_a_byte(folder: Path) -> None:
+    content = bytearray((folder / MODEL).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / MODEL).write_bytes(content)
+
+
+def remove_a_file(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+
+
+def link_outside(folder: Path) -> None:
+    shutil.move(folder / MODEL, folder.parent / "elsewhere.onnx")
+    (folder / MODEL).symlink_to(folder.parent / "elsewhere.onnx")
+
+
+def name_a_file_outside(folder: Path) -> None:
+    shutil.copy(folder / MODEL, folder.parent / "x")
+    edit(folder, lambda m: m["files"].update({"../x": m["files"][MODEL]}))
+
+
+def add_a_key(folder: Path) -> None:
+    edit(folder, lambda m: m.update(colour_of_the_sky="blue"))
+
+
+def come_from_the_future(folder: Path) -> None:
+    edit(folder, lambda m: m.update(schema_version=2))
+
+
+def forget_a_hash(folder: Path) -> None:
+    edit(folder, lambda m: m["files"].pop(MODEL))
+
+
+def stop_halfway(folder: Path) -> None:
+    text = (folder / MANIFEST).read_text("utf-8")
+    (folder / MANIFEST).write_text(text[: len(text) // 2], encoding="utf-8")
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_an_intact_bundle_opens_wherever_its_folder_lies(copy: Path) -> None:
+    bundle = open_bundle(str(copy))
+    assert bundle.name == "tiny"
+    assert bundle.model("fp32") == copy / MODEL
+    assert open_bundle("tiny", zoo=copy.parent) == bundle
+    assert shipped(copy.parent) == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (flip_a_byte, "altered"),
+        (remove_a_file, "missing"),
+        (link_outside, "outside"),
+        (name_a_file_outside, "'../x', which is outside"),
+        (add_a_key, "colour_of_the_sky"),
+        (come_from_the_future, "schema_version"),
+        (forget_a_hash, "no hash for model.fp32.onnx"),
+        (stop_halfway, "Invalid JSON"),
+    ],
+)
+def test_a_bundle_that_is_not_whole_is_refused_in_one_line(
+    copy: Path, harm: Harm, says: str
+) -> None:
+    harm(copy)
+    with pytest.raises(BundleError) as refused:
+        open_bundle(str(copy))
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_bundle_is_refused_with_the_names_that_are_there(copy: Path) -> None:
+    with pytest.raises(BundleError, match=r"no bundle 'huge': shipped are tiny; or give a folder"):
+        open_bundle("huge", zoo=copy.parent)
+
+
+def test_a_precision_that_did_not_ship_is_refused(tiny: Bundle) -> None:
+    with pytest.raises(BundleError, match="has no int8 model; it has fp32"):
+        tiny.model("int8")

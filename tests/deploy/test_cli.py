@@ -1,0 +1,81 @@
+"""throng-deploy, as it is typed."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.__main__ import main
+from deploy.bundle import Bundle, open_bundle
+from deploy.engines import BACKENDS
+
+MakeCheckpoint = Callable[..., Path]
+Said = tuple[int, str, str]
+Type = Callable[..., Said]
+
+
+@pytest.fixture
+def throng_deploy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+    """Runs a command line; gives exit code, output and errors."""
+
+    def type_(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["throng-deploy", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        code = left.value.code
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return type_
+
+
+@pytest.fixture
+def copy(tiny: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny.folder, tmp_path / "tiny"))
+
+
+def test_export_makes_a_bundle(
+    throng_deploy: Type, make_checkpoint: MakeCheckpoint, counts: Path, tmp_path: Path
+) -> None:
+    words = ("--counts", counts, "--name", "mine", "--out", tmp_path / "mine")
+    code, said, errors = throng_deploy("export", make_checkpoint(), *words)
+    assert (code, errors) == (0, "")
+    assert said == f"bundle mine: {tmp_path / 'mine'}\n"
+    assert open_bundle(f"{tmp_path}/mine").name == "mine"
+
+
+def test_parity_prints_and_writes(throng_deploy: Type, copy: Path, split: Path) -> None:
+    if BACKENDS["openvino"].unavailable():
+        pytest.skip("openvino is not installed")
+    words = ("parity", copy, "--pictures", split / "images", "--engine", "openvino", "--limit", 2)
+    code, said, _ = throng_deploy(*words, "--no-write")
+    assert code == 0
+    assert "openvino" in said
+    assert open_bundle(str(copy)).manifest.parity == ()
+    assert throng_deploy(*words)[0] == 0
+    assert {row.pictures for row in open_bundle(str(copy)).manifest.parity} == {2}
+
+
+def test_list_says_what_can_run_here(throng_deploy: Type) -> None:
+    code, said, _ = throng_deploy("list")
+    assert code == 0
+    assert all(name in said for name in BACKENDS.names())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("parity", "no-such", "--pictures", "."), 3, "no bundle 'no-such'"),
+        (("export", "no.safetensors", "--counts", "no.csv"), 2, "no.csv cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_an_exit_code(
+    throng_deploy: Type, words: tuple[str, ...], code: int, says: str
+) -> None:
+    left, said, errors = throng_deploy(*words)
+    assert (left, said) == (code, "")
+    assert errors.startswith("throng-deploy: ")
+    assert says in errors
+    assert errors.count("\n") == 1

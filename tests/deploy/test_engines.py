@@ -1,0 +1,152 @@
+"""What every engine keeps: one file in deploy/engines is tested before its author writes a test."""
+
+import importlib.util
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from deploy.bundle import Bundle
+from deploy.engines import AUTO, BACKENDS, Engine, Frames, Maps, load_engine
+from deploy.engines import openvino as on_openvino
+from models.checkpoint import load_checkpoint
+from models.errors import ConfigError, EngineError
+from models.nets import Pixels
+
+SIZES = ((16, 24), (40, 136), (8, 8), (72, 24))
+
+
+@pytest.fixture(params=BACKENDS.names())
+def engine(request: pytest.FixtureRequest, tiny: Bundle) -> Iterator[Engine]:
+    backend = BACKENDS[request.param]
+    reason = backend.unavailable()
+    if reason:
+        pytest.skip(f"{request.param}: {reason}")
+    loaded = backend.load(tiny, precision="fp32", lanes=2)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="module")
+def net(tiny: Bundle) -> Pixels:
+    return Pixels(load_checkpoint(tiny.weights).net).eval()
+
+
+def noise(number: int, height: int, width: int) -> Frames:
+    rng = np.random.default_rng(height * width + number)
+    return rng.integers(0, 256, (number, height, width, 3), dtype=np.uint8)
+
+
+def by_net(net: Pixels, frames_NHW3: Frames) -> Maps:
+    with torch.inference_mode():
+        maps: Maps = net(torch.from_numpy(frames_NHW3)).numpy()
+    return maps
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+def test_an_engine_gives_the_maps_of_the_net_at_any_size(
+    engine: Engine, net: Pixels, number: int, size: tuple[int, int]
+) -> None:
+    frames_NHW3 = noise(number, *size)
+    maps = engine.submit(frames_NHW3).result()
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps, by_net(net, frames_NHW3), atol=1e-4)
+    assert maps.max() > 0.01  # the net does answer: nothing is compared with nothing
+
+
+def test_sizes_come_on_demand_from_several_threads(engine: Engine, net: Pixels) -> None:
+    batches = [noise(1 + i % 2, *SIZES[i % len(SIZES)]) for i in range(24)]
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(lambda batch: engine.submit(batch).result(), batches))
+    for frames_NHW3, maps in zip(batches, answers, strict=True):
+        np.testing.assert_allclose(maps, by_net(net, frames_NHW3), atol=1e-4)
+
+
+def test_what_an_engine_gave_does_not_change_afterwards(engine: Engine) -> None:
+    first = engine.submit(noise(1, 16, 24)).result()
+    kept = first.copy()
+    engine.submit(255 - noise(1, 16, 24)).result()
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_frames_need_not_lie_in_one_piece(engine: Engine, net: Pixels) -> None:
+    mirrored = noise(1, 16, 24)[:, :, ::-1]
+    maps = engine.submit(mirrored).result()
+    np.testing.assert_allclose(maps, by_net(net, mirrored.copy()), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        np.zeros((1, 20, 24, 3), np.uint8),
+        np.zeros((1, 24, 20, 3), np.uint8),
+        np.zeros((1, 24, 24, 4), np.uint8),
+        np.zeros((24, 24, 3), np.uint8),
+        np.zeros((0, 24, 24, 3), np.uint8),
+        np.zeros((1, 24, 24, 3), np.float32),
+    ],
+    ids=lambda frames: f"{frames.shape} {frames.dtype}",
+)
+def test_frames_that_break_the_input_rule_fail_in_one_line(
+    engine: Engine, frames: NDArray[np.uint8]
+) -> None:
+    with pytest.raises(EngineError, match="wanted") as refused:
+        engine.submit(frames).result()
+    assert "\n" not in str(refused.value)
+
+
+def test_an_engine_may_be_closed_twice(engine: Engine) -> None:
+    last = engine.submit(noise(1, 16, 24))
+    engine.close()
+    engine.close()
+    assert last.done()
+
+
+@pytest.mark.parametrize("name", BACKENDS.names())
+def test_every_precision_of_an_engine_loads(name: str, tiny: Bundle) -> None:
+    backend = BACKENDS[name]
+    if backend.unavailable():
+        pytest.skip(f"{name}: {backend.unavailable()}")
+    assert backend.precisions()[0] == "fp32"
+    for precision in backend.precisions():
+        engine = backend.load(tiny, precision=precision)
+        assert (engine.name, engine.precision) == (name, precision)
+        assert engine.lanes >= 1
+        engine.close()
+
+
+def test_auto_knows_every_engine() -> None:
+    assert set(BACKENDS.names()) <= set(AUTO)
+
+
+def test_an_engine_without_its_framework_says_what_to_install(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    with pytest.raises(EngineError, match=r"openvino: .*not installed \(pip install"):
+        load_engine(tiny, name="openvino")
+
+
+def test_an_unknown_engine_is_refused_with_the_names_that_are_there(tiny: Bundle) -> None:
+    with pytest.raises(ConfigError, match=r"'abacus'; it has .*openvino"):
+        load_engine(tiny, name="abacus")
+
+
+def test_openvino_keeps_few_sizes_and_answers_all(
+    tiny: Bundle, net: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = BACKENDS["openvino"].unavailable()
+    if reason:
+        pytest.skip(reason)
+    monkeypatch.setattr(on_openvino, "SIZES_KEPT", 2)
+    engine = on_openvino.OpenVinoEngine(tiny, precision="fp32", lanes=2)
+    for size in (*SIZES, *SIZES):
+        frames_NHW3 = noise(1, *size)
+        maps = engine.submit(frames_NHW3).result()
+        np.testing.assert_allclose(maps, by_net(net, frames_NHW3), atol=1e-4)
+        assert len(engine._graphs) <= 2
+    engine.close()

@@ -1,0 +1,135 @@
+"""From a checkpoint to a bundle; a failed export changes nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from deploy.bundle import MANIFEST, MODEL, WEIGHTS, Bundle
+from deploy.export import Validation, export, to_onnx
+from models.checkpoint import load_checkpoint
+from models.errors import DataError
+from models.nets import NETS
+
+MakeCheckpoint = Callable[..., Path]
+
+
+def sizes(value: onnx.ValueInfoProto) -> list[str | int]:
+    return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_frames_are_uint8_in_nhwc_and_only_their_colours_are_fixed(tiny: Bundle) -> None:
+    graph = onnx.load(tiny.model("fp32")).graph
+    (frames,), (density,) = graph.input, graph.output
+    assert (frames.name, density.name) == ("frames", "density")
+    assert frames.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert density.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    *dynamic, colours = sizes(frames)
+    assert colours == 3
+    assert all(isinstance(size, str) for size in [*dynamic, *sizes(density)])
+
+
+def test_the_model_is_one_file_that_says_nothing_of_where_it_was_made(tiny: Bundle) -> None:
+    model = onnx.load(tiny.model("fp32"), load_external_data=False)
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert not any(node.doc_string or node.metadata_props for node in model.graph.node)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")  # weights may spell anything
+    words = model.SerializeToString()
+    here = (str(Path.home()), str(Path.cwd()), str(Path(torch.__file__).parents[1]), ".py")
+    assert not [path for path in here if path.encode() in words]
+
+
+def test_a_bundle_holds_the_checkpoint_and_a_card(
+    tiny: Bundle, make_checkpoint: MakeCheckpoint
+) -> None:
+    assert sorted(content(tiny.folder)) == ["README.md", MANIFEST, MODEL, WEIGHTS]
+    assert load_checkpoint(tiny.weights).facts == load_checkpoint(make_checkpoint()).facts
+    card = (tiny.folder / "README.md").read_text("utf-8")
+    for words in (
+        "ShanghaiTech part A | 30",
+        "(DTD textures) | 10",
+        "research data; clear it",
+        "throng-deploy export",
+    ):
+        assert words in card
+
+
+def test_the_counts_give_the_errors_of_each_data_set_and_the_interval(tiny: Bundle) -> None:
+    parts = tiny.manifest.validation
+    assert (parts["sha"].mae, parts["sha"].bias, parts["sha"].pictures) == (10.0, 10.0, 30)
+    assert parts["dtd"].nae is None
+    low, high = tiny.manifest.interval.around(30)
+    assert low <= 20 <= high
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "wanted id,predicted,true"),
+        ("id,true\n", "wanted id,predicted,true"),
+        ("id,predicted,true\nsha_1,2\n", "line 2"),
+        ("id,predicted,true\nsha_1,two,2\n", "line 2"),
+        ("id,predicted,true\nsha_1,nan,2\n", "line 2"),
+        ("id,predicted,true\nsha_1,2,2\nsha_1,2,2\n", "twice"),
+        ("id,predicted,true\nsha_1,2,2\n", "1 validation pictures: wanted 20"),
+    ],
+)
+def test_counts_that_prove_nothing_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "counts.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=says):
+        Validation.read([tmp_path / "counts.csv"])
+
+
+def test_a_checkpoint_of_unknown_origin_leaves_the_old_bundle(
+    tiny: Bundle, make_checkpoint: MakeCheckpoint, counts: Path
+) -> None:
+    before = content(tiny.folder.parent)
+    with pytest.raises(DataError, match="does not say what it was trained on"):
+        export(make_checkpoint(facts={}), counts=[counts], out=tiny.folder, name="tiny")
+    assert content(tiny.folder.parent) == before
+
+
+def test_a_full_disk_leaves_the_old_bundle_and_nothing_beside_it(
+    tiny: Bundle, make_checkpoint: MakeCheckpoint, counts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = content(tiny.folder.parent)
+    monkeypatch.setattr(onnx, "save_model", full)
+    with pytest.raises(OSError, match="No space left"):
+        export(make_checkpoint(1), counts=[counts], out=tiny.folder, name="tiny")
+    assert content(tiny.folder.parent) == before
+    assert list(tiny.folder.parent.iterdir()) == [tiny.folder]
+
+
+def test_a_new_export_replaces_the_old_bundle(
+    tmp_path: Path, make_checkpoint: MakeCheckpoint, counts: Path
+) -> None:
+    first = export(make_checkpoint(0), counts=[counts], out=tmp_path / "b", name="b")
+    second = export(make_checkpoint(1), counts=[counts], out=tmp_path / "b", name="b")
+    assert first.manifest.files != second.manifest.files
+    assert list(tmp_path.iterdir()) == [tmp_path / "b"]
+
+
+def test_a_folder_that_holds_anything_else_is_never_replaced(
+    tmp_path: Path, make_checkpoint: MakeCheckpoint, counts: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("three years", encoding="utf-8")
+    with pytest.raises(DataError, match="not a bundle"):
+        export(make_checkpoint(), counts=[counts], out=tmp_path, name="b")
+    assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.slow  # a real net takes several seconds
+@pytest.mark.parametrize("name", NETS.names())
+def test_every_net_can_be_exported(name: str) -> None:
+    model = to_onnx(NETS[name]().eval())
+    assert sizes(model.graph.input[0])[3] == 3
