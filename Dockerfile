@@ -20,7 +20,7 @@ FROM python:3.12.11-slim-bookworm
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin throng \
     && install -d -o throng -g throng /data
 COPY --from=build /opt/throng /opt/throng
-# The root may be mounted read-only: nothing is written outside /data, /tmp and /dev/shm.
+# The root may be mounted read-only: nothing is written outside /data and /tmp.
 ENV PATH=/opt/throng/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /data

@@ -68,7 +68,7 @@ clean: ## forget the environment and caches, keep runs and history
 		|| { rm -rf .venv; echo "Python has no venv here: apt install python3-venv"; exit 2; }
 
 .venv/run.stamp: pyproject.toml constraints.txt | .venv/bin/pip
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[openvino]'
+	$(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e '.[openvino]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/pip

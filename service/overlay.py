@@ -24,7 +24,7 @@ def overlay(image_HW3: Image, density_hw: Map, *, preview: Preview, stride: int)
     strength_HW = cv2.resize(strength_hw, whole, interpolation=cv2.INTER_LINEAR)[:height, :width]
     strength_HW = cv2.GaussianBlur(strength_HW, (0, 0), stride * 0.6)
     colours = cv2.applyColorMap((strength_HW * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    alpha_HW1 = np.clip(strength_HW * 1.6, 0, 0.78)[:, :, None]
+    alpha_HW1 = np.clip(strength_HW * 1.4, 0, 0.62)[:, :, None]
     mixed = ground * (1 - alpha_HW1) + colours[:, :, ::-1] * alpha_HW1
     return np.asarray(mixed, dtype=np.uint8)
 

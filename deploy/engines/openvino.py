@@ -18,7 +18,7 @@ from deploy.bundle import Bundle
 from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames
 from models.errors import EngineError
 
-SIZES_KEPT = 24  # compiled graphs; the least recently used goes first
+SIZES_KEPT = 8  # compiled graphs; the least recently used goes first
 
 
 class OpenVinoEngine:
