@@ -39,7 +39,6 @@ from models.nets import CountingNet, Pixels, parameters_of
 OPSET = 20
 LARGEST = 512  # longest side of a frame, in multiples of the input rule
 LEAST_PICTURES = 20  # fewer say nothing about a 90 % interval
-PICTURES_A_BIN = 20
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ class Validation:
         for name, pair in rows.items():
             parts.setdefault(name.split("_")[0], []).append(pair)
         predicted, true = zip(*rows.values(), strict=True)
-        bins = max(1, min(5, len(rows) // PICTURES_A_BIN))
-        table = IntervalTable.fit(predicted=predicted, true=true, bins=bins)
+        table = IntervalTable.fit(predicted=predicted, true=true)
         return cls({part: _scores(pairs) for part, pairs in parts.items()}, table)
 
 

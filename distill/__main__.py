@@ -1,6 +1,5 @@
 """throng-distill: train and evaluate students."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -75,7 +74,7 @@ def evaluate(  # noqa: PLR0913  # a command's options are its arguments
         _write_counts(counts, counted)
     scores = scores_by_part(counted)
     if json_out:
-        print(json.dumps({part: dataclasses.asdict(s) for part, s in scores.items()}))  # noqa: T201
+        print(json.dumps({part: s.plain() for part, s in scores.items()}))  # noqa: T201
         return
     table = Table("part", "pictures", "MAE", "trimmed", "RMSE", "NAE", "bias", "mean count")
     for part, s in scores.items():

@@ -48,7 +48,9 @@ class Augmentation:
         window = image_HW3[top : top + side, left : left + side]
         how = cv2.INTER_AREA if side > self.crop_px else cv2.INTER_LINEAR
         resized = cv2.resize(window, (self.crop_px, self.crop_px), interpolation=how)
-        scaled_P2 = (points_P2 - np.float32([left, top])) * np.float32(self.crop_px / side)
+        scaled_P2 = (points_P2 - np.array([left, top], np.float32)) * np.float32(
+            self.crop_px / side
+        )
         crop, moved_P2 = np.asarray(resized, np.uint8), np.asarray(scaled_P2, np.float32)
         inside_P = ((moved_P2 >= 0) & (moved_P2 < self.crop_px)).all(axis=1)
         return crop, moved_P2[inside_P]

@@ -26,7 +26,7 @@ def start_from(module: nn.Module, path: Path) -> str:
     if not path.is_file():
         raise DataError(f"no initial weights at {path}: give --data the folder of the data pack")
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no npz file of weights: {error}") from error

@@ -85,7 +85,7 @@ def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: 
     scores = scores_by_part(counted)
     rank = ranking(scores)
     best = min(_ranks(out), default=float("inf"))
-    facts = {part: dataclasses.asdict(score) for part, score in scores.items()}
+    facts = {part: score.plain() for part, score in scores.items()}
     if rank < best:  # before the line that says so: a run stopped in between goes on right
         save_checkpoint(
             out / "best.safetensors", net, name=recipe.net, arguments=recipe.net_arguments,

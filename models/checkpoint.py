@@ -1,18 +1,20 @@
 """A trained net on disk: tensors and a JSON header in one safetensors file. No pickled classes."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.errors import DataError
+from models.errors import ConfigError, DataError
 from models.nets import NETS, CountingNet
+
+UNFIT = (SafetensorError, ConfigError, KeyError, ValueError, RuntimeError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def save_checkpoint(
     header = {"net": name, "arguments": json.dumps(arguments), "facts": json.dumps(facts)}
     write = path.with_suffix(".partial")
     save_file({key: t.detach().contiguous() for key, t in net.state_dict().items()}, write, header)
-    os.replace(write, path)
+    write.replace(path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -52,6 +54,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         arguments, facts = json.loads(header["arguments"]), json.loads(header["facts"])
         net = NETS[header["net"]](**arguments)
         net.load_state_dict(tensors)
-    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise DataError(f"{path} is not a checkpoint of this project: {error}") from error
+    except UNFIT as error:
+        why = shorten(str(error), 200)
+        raise DataError(f"{path} is not a checkpoint of this project: {why}") from error
     return Checkpoint(net.eval(), header["net"], arguments, facts)

@@ -1,8 +1,8 @@
 """Density maps and head points. numpy only: the service imports this, and it has no torch.
 
-Shapes: H x W pixels, h x w cells, s pixels per cell (h = ceil(H / s)), P head points (x, y in pixels).
-A density map is people per cell, so a map sums to a count at any stride, and everything here that
-touches one keeps its sum.
+Shapes: H x W pixels, h x w cells, s pixels per cell (h = ceil(H / s)), P head points (x, y in
+pixels). A density map is people per cell, so a map sums to a count at any stride, and everything
+here that touches one keeps its sum.
 """
 
 import numpy as np

@@ -49,11 +49,11 @@ class SourceError(ThrongError):
     pass
 
 
-class SourceRefused(SourceError):
+class SourceRefused(SourceError):  # noqa: N818  # says what happened
     pass
 
 
-class SourceEnded(SourceError):
+class SourceEnded(SourceError):  # noqa: N818  # an end is no error
     pass
 
 
@@ -73,7 +73,7 @@ class EngineError(ThrongError):
     exit_code = 3
 
 
-class Overloaded(ThrongError):
+class Overloaded(ThrongError):  # noqa: N818  # a state, not a mistake
     """Try again in `retry_after_s` seconds."""
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:

@@ -75,7 +75,9 @@ def tiles(size: Size, *, side: int, margin: int, stride: int) -> list[Tile]:
     """
     rows, columns = (list(_cuts(length, side, margin, stride)) for length in size)
     return [
-        Tile(core=(row[0], column[0]), view=(row[1], column[1])) for row in rows for column in columns
+        Tile(core=(row[0], column[0]), view=(row[1], column[1]))
+        for row in rows
+        for column in columns
     ]
 
 
@@ -111,8 +113,10 @@ def cell_mask(polygon: Sequence[tuple[float, float]], *, shape_hw: Size, samples
     y_H1 = ((np.arange(h * samples) + 0.5) / (h * samples))[:, None]
     x_1W = ((np.arange(w * samples) + 0.5) / (w * samples))[None, :]
     inside_HW = np.zeros((h * samples, w * samples), dtype=bool)
-    for (xa, ya), (xb, yb) in zip(polygon, [*polygon[1:], polygon[0]], strict=True):
+    for corners in zip(polygon, [*polygon[1:], polygon[0]], strict=True):
+        (xa, ya), (xb, yb) = sorted(corners)  # neighbours round their common edge alike
         if ya != yb:
             crosses_H1 = (ya <= y_H1) != (yb <= y_H1)
             inside_HW ^= crosses_H1 & (x_1W < xa + (y_H1 - ya) * (xb - xa) / (yb - ya))
-    return inside_HW.reshape(h, samples, w, samples).mean(axis=(1, 3)).astype(np.float32)
+    share_hw: Map = inside_HW.reshape(h, samples, w, samples).mean(axis=(1, 3), dtype=np.float32)
+    return share_hw

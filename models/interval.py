@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from models.errors import DataError
+
 OFFSET = 5.0  # people added to a count before errors are taken relative to it: zero has errors too
 
 
@@ -29,20 +31,32 @@ class IntervalTable(BaseModel):
 
     @classmethod
     def fit(
-        cls, *, predicted: Sequence[float], true: Sequence[float], coverage: float = 0.9, bins: int = 5
+        cls,
+        *,
+        predicted: Sequence[float],
+        true: Sequence[float],
+        coverage: float = 0.9,
+        bins: int = 5,
     ) -> "IntervalTable":
-        """Bins hold equally many pictures; each side of the interval fails half as often as it may."""
+        """Bins hold equally many pictures; each side of an interval takes half of the misses.
+
+        There are fewer bins where `bins` would hold too few pictures to keep the promise.
+        """
+        if not len(predicted):
+            raise DataError("an interval table is fitted on pictures, and there are none")
+        miss = (1 - coverage) / 2
+        most = int(len(predicted) * miss / (1 - miss) + 1e-9)
         order = np.argsort(predicted)
         counts_N, truth_N = np.asarray(predicted)[order], np.asarray(true)[order]
         error_N = (truth_N - counts_N) / (counts_N + OFFSET)
         table = []
-        for part in np.array_split(np.arange(len(order)), bins):
+        for part in np.array_split(np.arange(len(order)), max(1, min(bins, most))):
             last = part[-1] == len(order) - 1
             table.append(
                 Bin(
                     up_to=None if last else float(counts_N[part[-1]]),
-                    below=max(0.0, _quantile(-error_N[part], (1 + coverage) / 2)),
-                    above=max(0.0, _quantile(error_N[part], (1 + coverage) / 2)),
+                    below=max(0.0, _quantile(-error_N[part], 1 - miss)),
+                    above=max(0.0, _quantile(error_N[part], 1 - miss)),
                 )
             )
         return cls(coverage=coverage, pictures=len(order), bins=tuple(table))

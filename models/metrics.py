@@ -4,7 +4,8 @@ N pictures; `predicted` and `true` are counts a picture, or density maps for GAM
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,8 +46,8 @@ def game(*, predicted: Map, true: Map, level: int) -> float:
     gap_hw = predicted.astype(np.float64) - true
     regions = (
         gap_hw[top:bottom, left:right].sum()
-        for top, bottom in zip(edges_h, edges_h[1:], strict=False)
-        for left, right in zip(edges_w, edges_w[1:], strict=False)
+        for top, bottom in pairwise(edges_h)
+        for left, right in pairwise(edges_w)
     )
     return float(sum(abs(region) for region in regions))
 
@@ -76,3 +77,7 @@ class Scores:
             mae_trimmed=float(kept_N.mean()),
             mean_true=float(np.mean(true)),
         )
+
+    def plain(self) -> dict[str, float | None]:
+        """For JSON, which has no NaN: the NAE of pictures without people is None."""
+        return {name: None if np.isnan(value) else value for name, value in asdict(self).items()}

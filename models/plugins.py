@@ -21,13 +21,13 @@ class Plugins(Generic[T]):
         self.attribute = attribute
 
     def names(self) -> list[str]:
-        """Listing reads file names only: a missing framework hurts nobody who does not ask for it."""
+        """Reads file names only: a missing framework hurts nobody who does not ask for it."""
         path = importlib.import_module(self.package).__path__
         found = (info.name for info in pkgutil.iter_modules(path))
         return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
 
     def __getitem__(self, name: str) -> T:
-        """Raises ConfigError for a name without a file, ImportError where its framework is absent."""
+        """Raises ConfigError for a name without a file, ImportError where a framework is absent."""
         if name not in self.names():
             raise ConfigError(f"{self.package} has no {name!r}; it has {', '.join(self.names())}")
         module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")

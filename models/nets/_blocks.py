@@ -22,7 +22,8 @@ class _RisingRelu(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         (grad,) = grads
-        return grad * ((x > 0) | (grad < 0))
+        lifting: Tensor = grad * ((x > 0) | (grad < 0))
+        return lifting
 
 
 class DensityHead(nn.Module):
@@ -35,19 +36,23 @@ class DensityHead(nn.Module):
         super().__init__()
         self.out = nn.Conv2d(channels, 1, 1)
         nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.constant_(self.out.bias, 0.05)
+        nn.init.constant_(self.out.bias, 0.05)  # type: ignore[arg-type]  # on by default
 
     def forward(self, features_NChw: Tensor) -> Tensor:
-        if not features_NChw.requires_grad:
-            return F.relu(self._people(features_NChw))
-        rising: Tensor = _RisingRelu.apply(self._people(features_NChw))
+        people = self._people(features_NChw)
+        if not people.requires_grad:  # the same numbers, in a form that exports
+            return F.relu(people)
+        rising: Tensor = _RisingRelu.apply(people)  # type: ignore[no-untyped-call]  # torch's own
         return rising
 
     def _people(self, features_NChw: Tensor) -> Tensor:
+        people: Tensor
         if not torch.is_autocast_enabled(features_NChw.device.type):
-            return self.out(features_NChw)
-        with torch.autocast(features_NChw.device.type, enabled=False):
-            return self.out(features_NChw.float())
+            people = self.out(features_NChw)
+        else:
+            with torch.autocast(features_NChw.device.type, enabled=False):
+                people = self.out(features_NChw.float())
+        return people
 
 
 def conv_relu(

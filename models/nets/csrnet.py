@@ -39,7 +39,7 @@ class CsrNet(CountingNet):
         self._initialise(published=ratio == 1)
 
     def _initialise(self, *, published: bool) -> None:
-        """The teacher's back end starts at N(0, 0.01), students at Kaiming fan-out, as published."""
+        """As published: the teacher's back end from N(0, 0.01), students by Kaiming fan-out."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
                 if published and ("back" in name or name == "out"):

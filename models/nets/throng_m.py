@@ -1,8 +1,8 @@
-"""throng-m, the default student: a ResNet18 trunk to layer3, a view of the surroundings, a light head.
+"""throng-m, the default student: a ResNet18 trunk to layer3, its surroundings, a light head.
 
 Residual trunk after He et al. (CVPR 2016) with BatchNorm folded into the convolutions, so it starts
-from ImageNet weights and quantises as plain 3 x 3 convolutions. Two dilated convolutions at stride 16
-widen what a cell sees; the head works at stride 8.
+from ImageNet weights and quantises as plain 3 x 3 convolutions. Two dilated convolutions at stride
+16 widen what a cell sees; the head works at stride 8.
 """
 
 from torch import Tensor, nn

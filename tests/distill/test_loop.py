@@ -1,0 +1,75 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill.crops import CropMaker
+from distill.loop import Learner, schedule
+from distill.recipes import Recipe
+from models.errors import ThrongError
+from models.nets import NETS
+
+
+def _learner(recipe: Recipe) -> Learner:
+    torch.manual_seed(0)
+    return Learner.of(recipe, NETS[recipe.net](**recipe.net_arguments))
+
+
+def _steps(learner: Learner, number: int) -> list[dict[str, float]]:
+    maker = CropMaker(learner.recipe, data=Path(), stride=8)
+    return [learner.step(maker.batch(i), number=i, bf16=False) for i in range(number)]
+
+
+@given(steps=st.integers(1, 1000), warmup=st.integers(0, 200), step=st.integers(0, 1000))
+def test_the_rate_rises_to_one_and_falls_to_a_hundredth(steps: int, warmup: int, step: int) -> None:
+    recipe = Recipe(net="throng-s", train=(), validate=(), steps=steps + warmup, warmup=warmup)
+    share = schedule(recipe, min(step, recipe.steps - 1))
+    assert 0 < share <= 1
+    assert schedule(recipe, warmup) == pytest.approx(1)
+    assert schedule(recipe, recipe.steps) == pytest.approx(0.01)
+
+
+def test_frozen_parameters_keep_their_values_and_the_others_move(tiny: Recipe) -> None:
+    learner = _learner(replace(tiny, frozen=("stem.",)))
+    before = {name: value.clone() for name, value in learner.student.named_parameters()}
+    _steps(learner, 2)
+    for name, value in learner.student.named_parameters():
+        assert torch.equal(value, before[name]) == name.startswith("stem.")
+
+
+def test_the_average_follows_the_student_at_a_distance(tiny: Recipe) -> None:
+    learner = _learner(replace(tiny, average=0.5))
+    before = {name: value.clone() for name, value in learner.average.module.named_parameters()}
+    _steps(learner, 3)
+    for name, value in learner.student.named_parameters():
+        average = learner.average.module.get_parameter(name)
+        assert not torch.equal(average, value)
+        assert not torch.equal(average, before[name])
+
+
+def test_a_step_says_its_terms_and_the_length_of_its_gradient(tiny: Recipe) -> None:
+    for said in _steps(_learner(tiny), 2):
+        assert set(said) == {"cells", "counts", "gradient"}
+        assert said["gradient"] > 0
+
+
+def test_a_trunk_with_initial_weights_learns_at_its_own_rate(tiny: Recipe) -> None:
+    recipe = replace(tiny, net="throng-m", net_arguments={"width": 16})
+    scratch = Learner.of(recipe, NETS["throng-m"](width=16))
+    started = Learner.of(replace(recipe, trunk_weights="some.npz"), NETS["throng-m"](width=16))
+    assert [group["base"] for group in scratch.optimiser.param_groups] == [recipe.rate]
+    rates = [group["base"] for group in started.optimiser.param_groups]
+    assert rates == [recipe.rate, recipe.trunk_rate]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_move(tiny: Recipe) -> None:
+    learner = _learner(tiny)
+    before = [value.clone() for value in learner.student.parameters()]
+    crops = CropMaker(tiny, data=Path(), stride=8).batch(0)
+    crops.density_N1hw[0, 0, 0, 0] = float("nan")
+    with pytest.raises(ThrongError, match=r"not finite at step 4.*cells"):
+        learner.step(crops, number=4, bf16=False)
+    assert all(map(torch.equal, learner.student.parameters(), before))

@@ -1,0 +1,65 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from distill.data import DATASETS
+from distill.methods import METHODS
+from distill.recipes import Recipe, recipe, recipes
+from models.errors import ConfigError
+from models.nets import NETS
+
+SMOKE = [name for name in recipes() if name.endswith("-smoke")]
+REAL = [name for name in recipes() if name not in SMOKE]
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_recipe_names_parts_that_exist_and_says_what_it_is(name: str) -> None:
+    found = recipe(name)
+    student = NETS[found.net](**found.net_arguments)
+    METHODS[found.method](**found.method_arguments)
+    assert {part.dataset for part in found.train + found.validate} <= set(DATASETS.names())
+    names = [key for key, _ in student.named_parameters()]
+    assert all(any(key.startswith(frozen) for key in names) for frozen in found.frozen)
+    assert found.augmentation.crop_px % student.spec.multiple == 0
+    assert recipes()[name].__doc__
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_recipe_is_a_pure_function_and_fits_in_json(name: str) -> None:
+    assert recipe(name) == recipe(name)
+    described = json.dumps(dataclasses.asdict(recipe(name)))
+    assert json.loads(described)["net"] == recipe(name).net
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_no_recipe_trains_on_what_it_is_chosen_by(name: str) -> None:
+    found = recipe(name)
+    for a in found.train:
+        for b in found.validate:
+            same = (a.dataset, a.folder, a.split) == (b.dataset, b.folder, b.split)
+            assert not same or {a.fold, b.fold} == {"train", "held"}
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_a_smoke_recipe_needs_no_data(name: str, tmp_path: Path) -> None:
+    found = recipe(name)
+    assert {part.dataset for part in found.train + found.validate} == {"plaza"}
+    assert not found.trunk_weights
+    assert found.steps < 20
+
+
+def test_every_recipe_has_a_smoke_variant() -> None:
+    assert {f"{name}-smoke" for name in REAL} == set(SMOKE)
+
+
+def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"no recipe 'moon'; there are .*throng-m"):
+        recipe("moon")
+
+
+def test_a_recipe_cannot_be_altered() -> None:
+    found: Recipe = recipe("throng-m")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.steps = 1  # type: ignore[misc]  # what the test is about

@@ -1,0 +1,129 @@
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from distill.crops import CropMaker, Crops
+from distill.recipes import Recipe
+from distill.run import ranking, train
+from models.checkpoint import load_checkpoint
+from models.errors import DataError
+from models.metrics import Scores
+
+HERE = Path()
+
+
+class PowerCut(Exception):  # noqa: N818  # an event
+    """The machine goes off."""
+
+
+@dataclass
+class Power:
+    """Off: the fourth step does not come."""
+
+    on: bool = False
+
+
+@pytest.fixture
+def power(monkeypatch: pytest.MonkeyPatch) -> Power:
+    """It is off; every step is saved."""
+    power, batch = Power(), CropMaker.batch
+
+    def powered(maker: CropMaker, step: int) -> Crops:
+        if step == 3 and not power.on:
+            raise PowerCut
+        return batch(maker, step)
+
+    monkeypatch.setattr(CropMaker, "batch", powered)
+    monkeypatch.setattr("distill.run.SAVE_EVERY_S", -1.0)
+    return power
+
+
+def _log(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_cut_at_step_three_of_six_ends_bit_equal_to_one_never_cut(
+    tiny: Recipe, power: Power, undrawn: None, tmp_path: Path
+) -> None:
+    with pytest.raises(PowerCut):
+        train(tiny, data=HERE, out=tmp_path / "cut")
+    with safe_open(tmp_path / "cut/state.safetensors", framework="pt") as stored:
+        assert stored.metadata() == {"step": "3"}
+    power.on = True
+    train(tiny, data=HERE, out=tmp_path / "cut")
+    train(tiny, data=HERE, out=tmp_path / "whole")
+    for file in ("state.safetensors", "best.safetensors"):
+        cut, whole = load_file(tmp_path / "cut" / file), load_file(tmp_path / "whole" / file)
+        assert cut.keys() == whole.keys()
+        assert all(torch.equal(cut[key], whole[key]) for key in whole)
+
+
+def test_a_run_leaves_all_there_is_to_know_about_it(tiny: Recipe, tmp_path: Path) -> None:
+    best = train(tiny, data=HERE, out=tmp_path / "run")
+    assert {path.name for path in best.parent.iterdir()} == {
+        "recipe.json", "log.jsonl", "state.safetensors", "best.safetensors",
+        "predictions-6.png", "curve.png",
+    }  # fmt: skip
+    checkpoint = load_checkpoint(best)
+    assert checkpoint.name == "throng-s"
+    assert checkpoint.facts["step"] == 6
+    assert checkpoint.facts["recipe"] == json.loads((best.parent / "recipe.json").read_text())
+    (entry,) = _log(best.parent)
+    assert entry["validation"]["plaza"]["pictures"] == 2
+
+
+def test_a_finished_run_is_not_trained_further(tiny: Recipe, undrawn: None, tmp_path: Path) -> None:
+    best = train(tiny, data=HERE, out=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert train(tiny, data=HERE, out=tmp_path) == best
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_a_folder_of_another_recipe_is_refused_and_left_alone(tiny: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(DataError, match="another recipe: choose another --out, or remove it"):
+        train(replace(tiny, seed=5), data=HERE, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_rank(
+    tiny: Recipe, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = iter([0.5, 0.25, 0.75])
+    monkeypatch.setattr("distill.run.ranking", lambda scores: next(ranks))
+    best = train(replace(tiny, evaluate_every=2), data=HERE, out=tmp_path)
+    assert load_checkpoint(best).facts["step"] == 4
+    assert [entry["rank"] for entry in _log(tmp_path)] == [0.5, 0.25, 0.75]
+
+
+def test_a_run_cut_while_it_saves_its_best_saves_it_the_next_time(
+    tiny: Recipe, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> None:
+        raise PowerCut
+
+    with monkeypatch.context() as off:
+        off.setattr("distill.run.save_checkpoint", cut)
+        with pytest.raises(PowerCut):
+            train(tiny, data=HERE, out=tmp_path)
+    assert load_checkpoint(train(tiny, data=HERE, out=tmp_path)).facts["step"] == 6
+
+
+def _scores(*, predicted: float, true: float) -> Scores:
+    return Scores.of(predicted=[predicted] * 4, true=[true] * 4)
+
+
+def test_a_tenth_too_many_ranks_alike_in_streets_and_in_crowds() -> None:
+    street, crowd = _scores(predicted=110, true=100), _scores(predicted=1100, true=1000)
+    assert ranking({"a": street}) == pytest.approx(ranking({"a": crowd}), rel=0.05)
+    assert ranking({"a": street, "b": crowd}) < ranking({"a": _scores(predicted=120, true=100)})
+
+
+def test_empty_pictures_can_be_ranked() -> None:
+    assert ranking({"empty": _scores(predicted=1, true=0)}) == pytest.approx(0.2)
