@@ -1,6 +1,8 @@
 """throng: count people in pictures and live video. The only place that knows every part."""
 
 import json
+import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,15 +10,16 @@ from typing import Annotated
 import cv2
 import typer
 import uvicorn
+from fastapi import FastAPI
 from rich.console import Console
 from rich.table import Table
 
 from deploy.bundle import Bundle, open_bundle
 from deploy.engines import Engine, load_engine
 from models.density import Map, count
-from models.errors import PictureError, ThrongError
+from models.errors import ConfigError, PictureError, ThrongError
 from service import VERSION
-from service.app import create_app
+from service.app import create_app, farewell
 from service.overlay import encode, overlay
 from service.pictures import decode
 from service.pieces import Image, cut
@@ -34,6 +37,18 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The YAML file of settings. Without one: the demo scene."),
 ]
+
+
+class _Server(uvicorn.Server):
+    """Lets websockets go in peace before it ends."""
+
+    def __init__(self, listen: uvicorn.Config, application: FastAPI) -> None:
+        super().__init__(listen)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await farewell(self._application)
+        await super().shutdown(sockets)
 
 
 @app.command()
@@ -64,10 +79,12 @@ def serve(
         timeout_graceful_shutdown=8,
         server_header=False,
     )
-    socket = listen.bind_socket()
-    where, number = socket.getsockname()[:2]
+    bound = listen.bind_socket()
+    where, number = bound.getsockname()[:2]
     print(_hello(f"http://{where}:{number}", settings, bundle, engine), flush=True)  # noqa: T201
-    uvicorn.Server(listen).run([socket])
+    for wish in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again once it has ended
+        signal.signal(wish, lambda *_: sys.exit(0))
+    _Server(listen, application).run([bound])
 
 
 @app.command("count")
@@ -104,7 +121,7 @@ def count_(
             line = {
                 "path": str(path),
                 "count": round(people, 2),
-                "interval": [round(low, 1), round(high, 1)],
+                "interval": [round(low, 2), round(high, 2)],
             }
             print(json.dumps(line), flush=True)  # noqa: T201
         table.add_row(
@@ -163,7 +180,10 @@ def _counted(path: Path, bundle: Bundle, engine: Engine) -> tuple[Image, Map]:
 
 def _write_heatmap(path: Path, image: Image, density: Map, bundle: Bundle) -> None:
     stride = bundle.manifest.input.stride
-    path.write_bytes(encode(overlay(image, density, preview="clear", stride=stride), "png"))
+    try:
+        path.write_bytes(encode(overlay(image, density, preview="clear", stride=stride), "png"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _hello(url: str, settings: Settings, bundle: Bundle, engine: Engine) -> str:

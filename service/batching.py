@@ -6,11 +6,13 @@ Shapes: N frames, H x W pixels, h x w cells.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
 import numpy as np
 
@@ -20,6 +22,9 @@ from models.errors import EngineError
 from service.metrics import Metrics
 from service.pieces import Piece
 from service.settings import Batching
+
+LOG = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 ENOUGH_FAILURES = 3  # batches in a row that failed: the engine is not ready any more
 
@@ -66,14 +71,14 @@ class Batcher:
             replaced = self._slots.pop(job.camera, None)
             self._slots[job.camera] = job
             if replaced:
-                replaced.done.dropped("replaced")
+                _tell(replaced.done.dropped, "replaced")
         self._arrived.set()
 
     def withdraw(self, camera: str) -> None:
         """Empty the slot of a camera that is gone."""
         job = self._slots.pop(camera, None)
         if job:
-            job.done.dropped("removed")
+            _tell(job.done.dropped, "removed")
 
     async def run(self) -> None:
         """Batch until cancelled. A lane is awaited first, so that what it gets is the newest."""
@@ -104,7 +109,7 @@ class Batcher:
         for camera, job in list(self._slots.items()):
             if job.since_s < deadline_s:
                 del self._slots[camera]
-                job.done.dropped("stale")
+                _tell(job.done.dropped, "stale")
         waiting = [*self._slots.values(), *list(self._line)[:1]]
         if not waiting:
             return None
@@ -122,7 +127,7 @@ class Batcher:
         """Add frames of the same size until the batch is as the engine likes it, or time is up."""
         deadline_s = time.monotonic() + self._settings.wait_ms / 1e3
         shape = batch[0].piece.image_HW3.shape
-        while len(batch) < self._engine.batch:
+        while True:
             fitting = [
                 job
                 for job in (*self._slots.values(), *self._line)
@@ -133,6 +138,8 @@ class Batcher:
             ]:
                 self._remove(job)
                 batch.append(job)
+            if len(batch) == self._engine.batch:
+                return
             self._arrived.clear()
             try:
                 async with asyncio.timeout(deadline_s - time.monotonic()):
@@ -150,19 +157,36 @@ class Batcher:
         except EngineError as error:
             self.failures_in_a_row += 1
             for job in batch:
-                job.done.failed(error)
+                _tell(job.done.failed, error)
             return
         finally:
             self._lanes.release()
         self.failures_in_a_row = 0
         self._metrics.inference.observe(time.monotonic() - began_s)
         for job, density_hw in zip(batch, maps_Nhw, strict=True):
-            job.done.counted(density_hw)
+            _tell(job.done.counted, density_hw)
 
     async def _infer(self, batch: list[Job]) -> Maps:
         if len(batch) == 1:
             frames_NHW3 = batch[0].piece.image_HW3[None]
         else:
             frames_NHW3 = np.stack([job.piece.image_HW3 for job in batch])
-        future: Future[Maps] = self._engine.submit(frames_NHW3)
-        return await asyncio.wrap_future(future)
+        try:
+            future: Future[Maps] = self._engine.submit(frames_NHW3)
+            maps_Nhw = await asyncio.wrap_future(future)
+        except EngineError:
+            raise
+        except Exception as bug:
+            LOG.exception("an engine raised what is no EngineError")
+            raise EngineError(f"the engine broke: {type(bug).__name__}") from bug
+        if len(maps_Nhw) != len(batch):
+            raise EngineError(f"{len(batch)} frames went in and {len(maps_Nhw)} maps came out")
+        return maps_Nhw
+
+
+def _tell(done: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """A bug in who is told must not stop the counting of everybody else."""
+    try:
+        done(*args, **kwargs)
+    except Exception:
+        LOG.exception("a frame's end could not be told")

@@ -72,17 +72,17 @@ class CameraThread:
                 stop=stop_when_event_set(self._stop),
                 retry=retry_if_exception(_passing),
                 sleep=self._pause,
-                before_sleep=lambda _: self._ears.reconnect(self.name),
+                before_sleep=lambda _: self._reconnecting(),
                 reraise=True,
             )
             try:
                 tries(self._read)
             except SourceEnded:
-                self._ears.state(self.name, "down", "the file ended")
+                self._state("down", "the file ended")
                 return
             except SourceError:
                 return  # stopped while it was down
-            self._ears.reconnect(self.name)
+            self._reconnecting()
             self._pause(1.0)
 
     def _read(self) -> None:
@@ -93,8 +93,9 @@ class CameraThread:
                 if began_s is None:
                     began_s = time.monotonic()
                     self._refused, self._was_live = 0, True
-                    self._ears.state(self.name, "live", "")
-                self._ears.frame(self.name, frame)
+                    self._state("live", "")
+                if not self._stop.is_set():
+                    self._ears.frame(self.name, frame)
         except SourceEnded:
             raise
         except SourceError as error:
@@ -106,7 +107,16 @@ class CameraThread:
         refused = isinstance(error, SourceRefused)
         self._refused = self._refused + 1 if refused else 0
         state: State = "auth_failed" if refused else "down" if self._was_live else "connecting"
-        self._ears.state(self.name, state, str(error))
+        self._state(state, str(error))
+
+    def _state(self, state: State, reason: str) -> None:
+        """Silent once stopped: the name may be another camera's by now."""
+        if not self._stop.is_set():
+            self._ears.state(self.name, state, reason)
+
+    def _reconnecting(self) -> None:
+        if not self._stop.is_set():
+            self._ears.reconnect(self.name)
 
     def _wait(self, state: RetryCallState) -> float:
         return REFUSED_PAUSE_S if self._refused >= REFUSED_TRIES else self._backoff(state)

@@ -62,6 +62,7 @@ class Cameras:
         entry = self._entries.pop(name)
         entry.thread.stop()
         self._batcher.withdraw(name)
+        entry.line.close()
         self._hub.forget(name)
 
     def close(self) -> None:

@@ -84,7 +84,12 @@ class CameraLine:
         self.name, self._camera, self._wiring = name, camera, wiring
         self._zones = Zones(camera)
         self._seq = 0
+        self._closed = False
         self.last_frame_s = time.monotonic()
+
+    def close(self) -> None:
+        """The camera is gone: what is still in the engine tells nobody and makes no series."""
+        self._closed = True
 
     def frame(self, frame: Frame) -> None:
         """A source gave a frame: into the slot."""
@@ -97,8 +102,8 @@ class CameraLine:
 
     def counted(self, frame: Frame, pieces: Pieces, density_hw: Map) -> None:
         wiring = self._wiring
-        if self.name not in wiring.hub.states:
-            return  # the camera was removed while this frame was in the engine
+        if self._closed:
+            return
         wiring.metrics.counted.labels(self.name).inc()
         density_hw = pieces.join([density_hw], wiring.bundle.manifest.input.stride)
         people = count(density_hw)
@@ -120,10 +125,12 @@ class CameraLine:
         wiring.history.add(reading)
 
     def failed(self) -> None:
-        self._wiring.metrics.failed.labels(self.name, "engine").inc()
+        if not self._closed:
+            self._wiring.metrics.failed.labels(self.name, "engine").inc()
 
     def dropped(self, reason: str) -> None:
-        self._wiring.metrics.dropped.labels(self.name, reason).inc()
+        if not self._closed:
+            self._wiring.metrics.dropped.labels(self.name, reason).inc()
 
 
 @dataclass(frozen=True)

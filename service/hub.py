@@ -77,15 +77,20 @@ class Hub:
         self._paces: dict[str, _Pace] = {}
         self.seen: dict[str, Seen] = {}
         self.states: dict[str, tuple[State, str]] = {}
+        self.alone = asyncio.Event()  # set while nobody listens
+        self.alone.set()
 
     def join(self) -> Listener:
         listener = Listener(self._metrics.websocket_dropped.inc)
         self._listeners.add(listener)
+        self.alone.clear()
         self._metrics.websocket_clients.set(len(self._listeners))
         return listener
 
     def leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
+        if not self._listeners:
+            self.alone.set()
         self._metrics.websocket_clients.set(len(self._listeners))
 
     def admit(self, camera: str, *, rate: float, zones: Mapping[str, object]) -> None:
@@ -110,16 +115,22 @@ class Hub:
     def publish(self, seen: Seen) -> None:
         reading, camera = seen.reading, seen.reading.camera
         self.seen[camera] = seen
-        metrics = self._metrics
+        self._show(reading)
+        for listener in self._listeners:
+            listener.put(camera, "reading", seen)
+
+    def _show(self, reading: Reading) -> None:
+        """In the metrics. A frame that was under way when its camera went down shows no count."""
+        metrics, camera = self._metrics, reading.camera
+        metrics.reading_timestamp.labels(camera).set(reading.captured_at.timestamp())
+        metrics.end_to_end.labels(camera).observe(reading.age_s)
+        if reading.state != "live":
+            return
         metrics.people.labels(camera).set(reading.count)
         metrics.people_low.labels(camera).set(reading.interval[0])
         metrics.people_high.labels(camera).set(reading.interval[1])
         for zone, people in reading.zones.items():
             metrics.zone_people.labels(camera, zone).set(people)
-        metrics.reading_timestamp.labels(camera).set(reading.captured_at.timestamp())
-        metrics.end_to_end.labels(camera).observe(reading.age_s)
-        for listener in self._listeners:
-            listener.put(camera, "reading", seen)
 
     def tell(self, camera: str, state: State, reason: str) -> None:
         """A camera changed its state. One that is not live any more has no count either."""

@@ -1,6 +1,7 @@
 """Everything a running service consists of: built in one place, handed to the routes."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends
@@ -30,7 +31,11 @@ class Parts:
     batcher: Batcher
     cameras: Cameras
     pictures: PictureCounter
-    draining: bool = False
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def draining(self) -> bool:
+        return self.ending.is_set()
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

@@ -4,6 +4,7 @@ Shapes: H x W pixels, RGB.
 """
 
 import io
+import struct
 import warnings
 from collections.abc import AsyncIterator
 
@@ -15,6 +16,7 @@ from models.errors import PictureError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SIDE = 16_384
+DAMAGE = (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError, struct.error)
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first, and says what it is
 
@@ -34,7 +36,7 @@ def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
     except UnidentifiedImageError as error:
         wanted = "JPEG, PNG or WebP"
         raise PictureError("picture_type", f"this is not a {wanted} picture", status=415) from error
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+    except DAMAGE as error:
         raise _broken(error) from error
     width, height = picture.size
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
@@ -47,7 +49,7 @@ def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _rgb(picture)
-    except (OSError, ValueError, SyntaxError, IndexError) as error:
+    except DAMAGE as error:
         raise _broken(error) from error
 
 
@@ -66,7 +68,7 @@ def _broken(error: Exception) -> PictureError:
 
 async def gather(body: AsyncIterator[bytes], *, declared: str | None, limit: int) -> bytes:
     """A request's body, given up as soon as it is, or says it will be, over the limit."""
-    if declared is not None and declared.isdigit() and int(declared) > limit:
+    if declared is not None and declared.isdecimal() and int(declared) > limit:
         raise too_large(limit)
     data = bytearray()
     async for chunk in body:

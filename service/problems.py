@@ -1,10 +1,11 @@
 """Errors as RFC 9457 problem JSON with a stable `code`. No traceback and no secret leaves here."""
 
+import sqlite3
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import ORJSONResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from models.errors import ConfigError, EngineError, Overloaded, PictureError
@@ -25,7 +26,7 @@ class NotFound(Exception):  # noqa: N818  # a fact, not a fault
 
 def problem(
     status: int, code: str, detail: str, *, retry_after_s: int | None = None
-) -> ORJSONResponse:
+) -> JSONResponse:
     headers = {"Retry-After": str(retry_after_s)} if retry_after_s else None
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -34,7 +35,7 @@ def problem(
         "detail": detail,
         "code": code,
     }
-    return ORJSONResponse(
+    return JSONResponse(
         body, status_code=status, headers=headers, media_type="application/problem+json"
     )
 
@@ -43,31 +44,35 @@ def install(app: FastAPI) -> None:
     """Teach an app to answer with problems."""
 
     @app.exception_handler(PictureError)
-    async def _picture(_: Request, error: PictureError) -> ORJSONResponse:
+    async def _picture(_: Request, error: PictureError) -> JSONResponse:
         return problem(error.status, error.code, str(error))
 
     @app.exception_handler(Overloaded)
-    async def _overloaded(_: Request, error: Overloaded) -> ORJSONResponse:
+    async def _overloaded(_: Request, error: Overloaded) -> JSONResponse:
         return problem(503, "overloaded", str(error), retry_after_s=error.retry_after_s)
 
     @app.exception_handler(EngineError)
-    async def _engine(_: Request, error: EngineError) -> ORJSONResponse:
+    async def _engine(_: Request, error: EngineError) -> JSONResponse:
         return problem(503, "engine_failed", str(error), retry_after_s=5)
 
+    @app.exception_handler(sqlite3.Error)
+    async def _history(_: Request, error: sqlite3.Error) -> JSONResponse:
+        return problem(503, "history_failed", f"the history cannot be read: {error}")
+
     @app.exception_handler(ConfigError)
-    async def _config(_: Request, error: ConfigError) -> ORJSONResponse:
+    async def _config(_: Request, error: ConfigError) -> JSONResponse:
         return problem(422, "settings_invalid", str(error))
 
     @app.exception_handler(NotFound)
-    async def _not_found(_: Request, error: NotFound) -> ORJSONResponse:
+    async def _not_found(_: Request, error: NotFound) -> JSONResponse:
         return problem(404, error.code, str(error))
 
     @app.exception_handler(RequestValidationError)
-    async def _validation(_: Request, error: RequestValidationError) -> ORJSONResponse:
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return problem(422, "request_invalid", f"{where}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> ORJSONResponse:
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
         return problem(error.status_code, f"http_{error.status_code}", str(error.detail))

@@ -42,7 +42,7 @@ class Reading:
             "captured_at": timestamp(self.captured_at),
             "age_ms": round(age_s * 1e3, 1),
             "count": round(self.count, 2),
-            "interval": [round(end, 1) for end in self.interval],
+            "interval": [round(end, 2) for end in self.interval],
             "zones": {name: round(people, 2) for name, people in self.zones.items()},
             "state": self.state,
             "stale": age_s > self.stale_after_s or self.state != "live",

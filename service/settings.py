@@ -7,7 +7,7 @@ a file, so that passwords need not stand in the YAML.
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -27,6 +27,11 @@ from models.errors import ConfigError
 
 CAMERA_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 MAX_YAML_BYTES = 1_000_000
+MAX_FRAME_PX = 4096
+ANCHORS = (yaml.AnchorToken, yaml.AliasToken)  # a few lines of them can be gigabytes
+
+
+Pixels = Annotated[int, Field(gt=0, le=MAX_FRAME_PX)]
 
 
 class Section(BaseModel):
@@ -60,7 +65,7 @@ class Batching(Section):
 
 
 class Zone(Section):
-    polygon: tuple[tuple[float, float], ...] = Field(min_length=3)
+    polygon: tuple[tuple[float, float], ...] = Field(min_length=3, max_length=256)
     """Corners as (x, y) in 0..1 of the picture, from its top left."""
 
     @field_validator("polygon")
@@ -76,7 +81,7 @@ class Defaults(Section):
 
     rate: float = Field(2.0, gt=0, le=60)
     """Counts a second."""
-    size: tuple[PositiveInt, PositiveInt] = (768, 432)
+    size: tuple[Pixels, Pixels] = (768, 432)
     """Width and height of the box that frames are scaled into, their shape kept."""
     preview: Literal["none", "blur", "clear"] = "blur"
     """What pictures of a camera show under the density: nothing, unrecognisable people, all."""
@@ -114,6 +119,8 @@ class Settings(Section):
         if not isinstance(tree, dict) or not isinstance(tree.get("cameras"), dict):
             return tree
         defaults = tree.get("defaults") or {}
+        if not isinstance(defaults, dict):
+            return tree
         cameras = {
             name: {**defaults, **entry} if isinstance(entry, dict) else entry
             for name, entry in tree["cameras"].items()
@@ -124,7 +131,7 @@ class Settings(Section):
     @classmethod
     def _camera_names(cls, cameras: dict[str, Camera]) -> dict[str, Camera]:
         for name in cameras:
-            if not re.match(CAMERA_ID, name):
+            if not re.fullmatch(CAMERA_ID, name):
                 raise ValueError(f"camera name {name!r} must match {CAMERA_ID}")
         return cameras
 
@@ -144,17 +151,21 @@ def load_settings(path: Path | None) -> Settings:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({type(error).__name__})") from error
-    if len(text) > MAX_YAML_BYTES or re.search(r"^[^#'\"]*\s[&*][A-Za-z]", text, re.MULTILINE):
-        raise ConfigError(f"{path}: must be under 1 MB and without YAML anchors or aliases")
     try:
+        if len(text) > MAX_YAML_BYTES or any(isinstance(one, ANCHORS) for one in yaml.scan(text)):
+            raise ConfigError(f"{path}: must be under 1 MB and without YAML anchors or aliases")
         tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{where}: not valid YAML") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: must be a mapping with sections such as `cameras:`")
-    return settings_of(_filled_in(tree, ""), str(path))
+    try:
+        filled_in = _filled_in(tree, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return settings_of(filled_in, str(path))
 
 
 def settings_of(tree: Any, origin: str) -> Settings:
@@ -186,7 +197,7 @@ def _secret(name: str, key: str) -> str:
     if name.startswith("file:"):
         try:
             return Path(name[5:]).read_text(encoding="utf-8").strip()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{key}: the file {name[5:]} cannot be read") from error
     if name not in os.environ:
         raise ConfigError(f"{key}: the environment variable {name} is not set")

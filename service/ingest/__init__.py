@@ -3,11 +3,11 @@
 Shapes: H x W pixels, RGB.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,18 +42,20 @@ def kind_of(address: str) -> str:
     """The plug-in that reads an address: by its scheme; `demo` and `demo:SEED`; else a file."""
     if address == "demo" or address.startswith("demo:"):
         return "demo"
-    return _KINDS.get(urlsplit(address).scheme.lower(), "file")
+    scheme, mark, _ = address.partition("://")
+    return _KINDS.get(scheme.lower(), "file") if mark else "file"
 
 
 def redacted(address: str) -> str:
-    """An address fit to be shown: no user, no password, no query."""
-    if kind_of(address) not in ("rtsp", "http"):
-        return address
-    parts = urlsplit(address)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    secret = "***@" if parts.username or parts.password else ""
-    return f"{parts.scheme}://{secret}{host}{port}{parts.path}"
+    """An address fit to be shown: nothing before its last @, nothing after ?, #, ;, & or =.
+
+    Not by a URL parser: passwords with unescaped slashes must not look like paths, and some cameras
+    take their password inside the path.
+    """
+    found = re.match(r"[a-z][a-z0-9+.-]*://", address, re.IGNORECASE)
+    scheme = found[0] if found else ""
+    _, at, place = address[len(scheme) :].rpartition("@")
+    return f"{scheme}{'***' if at else ''}{at}{re.split('[?#;&=]', place)[0]}"
 
 
 def now() -> datetime:

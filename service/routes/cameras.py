@@ -2,12 +2,11 @@
 
 import asyncio
 import io
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Body, Path, Query, Response
-from fastapi.responses import ORJSONResponse
 
 from models.errors import ConfigError
 from service.hub import Seen
@@ -17,9 +16,10 @@ from service.parts import Parts, Service
 from service.problems import NotFound
 from service.settings import CAMERA_ID, settings_of
 
-router = APIRouter(prefix="/v1/cameras", tags=["cameras"], default_response_class=ORJSONResponse)
+router = APIRouter(prefix="/v1/cameras", tags=["cameras"])
 
 Name = Annotated[str, Path(pattern=CAMERA_ID)]
+EPOCH = datetime.fromtimestamp(0, UTC)
 MIME = {"png": "image/png", "jpg": "image/jpeg"}
 
 
@@ -98,7 +98,7 @@ async def history(
     """The newest `limit` readings of a span, oldest first. Times: ISO 8601; without zone, UTC."""
     _must_exist(parts, name)
     end = _utc(to) if to else now()
-    start = _utc(from_) if from_ else end - timedelta(hours=1)
+    start = _utc(from_) if from_ else max(end, EPOCH) - timedelta(hours=1)
     readings, more = await asyncio.to_thread(
         parts.history.between, name, start=start, end=end, limit=limit
     )

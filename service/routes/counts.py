@@ -78,7 +78,7 @@ async def _count(request: Request, parts: Parts, *, heatmap: bool, density: bool
         answer = await parts.pictures.count(image)
         result = Count(
             count=round(answer.count, 2),
-            interval=(round(answer.interval[0], 1), round(answer.interval[1], 1)),
+            interval=(round(answer.interval[0], 2), round(answer.interval[1], 2)),
             width=image.shape[1],
             height=image.shape[0],
             model=parts.bundle.name,
@@ -113,9 +113,12 @@ async def _picture(request: Request, *, limit: int) -> bytes:
         raise PictureError(
             "form_broken", "the multipart form cannot be read", status=400
         ) from error
-    for value in form.values():
-        if isinstance(value, UploadFile):
-            return await value.read()
+    try:
+        for value in form.values():
+            if isinstance(value, UploadFile):
+                return await value.read()
+    finally:
+        await form.close()
     raise PictureError("form_empty", "the form holds no file: send one picture", status=400)
 
 

@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import json
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -87,10 +85,13 @@ async def live(socket: WebSocket) -> None:
     listener = parts.hub.join()
     listening = asyncio.create_task(_listen(client))
     telling = asyncio.create_task(_tell(client, listener))
+    ending = asyncio.create_task(parts.ending.wait())
+    tasks = {listening, telling, ending}
     try:
-        done, _ = await asyncio.wait({listening, telling}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        await _close(socket, GOING_AWAY, "the service ends")
     except TimeoutError:
         await _close(socket, TRY_AGAIN_LATER, "too slow")
     except asyncio.CancelledError:
@@ -100,7 +101,7 @@ async def live(socket: WebSocket) -> None:
         pass  # it went away while we were sending
     finally:
         parts.hub.leave(listener)
-        for task in (listening, telling):
+        for task in tasks:
             task.cancel()
 
 
@@ -108,20 +109,21 @@ async def _tell(client: _Client, listener: Listener) -> None:
     await client.text(_hello(client.parts))
     for seen in list(client.parts.hub.seen.values()):
         await client.text(seen.reading.message())
-    while not client.parts.draining:
-        letter = await listener.get()
-        await client.send(letter)
-    await _close(client.socket, GOING_AWAY, "the service ends")
+    while True:
+        await client.send(await listener.get())
 
 
 async def _listen(client: _Client) -> None:
     """Take subscriptions until the client leaves; what cannot be understood is answered."""
     while True:
-        text = await client.socket.receive_text()
+        message = await client.socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
         try:
-            client.wants = Subscribe.model_validate(json.loads(text))
-        except (ValidationError, json.JSONDecodeError) as error:
-            says = first_problem(error) if isinstance(error, ValidationError) else "not JSON"
+            text = message.get("text") or message.get("bytes") or ""
+            client.wants = Subscribe.model_validate_json(text)
+        except ValidationError as error:
+            says = first_problem(error)
             await client.text({"type": "problem", "code": "subscribe_invalid", "detail": says})
 
 
@@ -168,7 +170,7 @@ def _heatmap_frame(parts: Parts, seen: Seen) -> bytes:
 def _same_origin(socket: WebSocket) -> bool:
     """Browsers say where a page came from; only our own page may listen. Programs say nothing."""
     origin = socket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+    return origin is None or origin.partition("://")[2] == socket.headers.get("host")
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:

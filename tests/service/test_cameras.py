@@ -1,0 +1,117 @@
+"""Cameras coming, falling silent, going: real threads that play small video files."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from models.errors import Overloaded
+from service.batching import Batcher
+from service.cameras import Cameras
+from service.counting import CameraLine, Wiring
+from service.history import History
+from service.hub import Hub
+from service.metrics import Metrics
+from service.settings import Batching, Camera
+from service.settings import History as Keep
+from tests.fakes import FakeEngine, bundle, frame, video
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def watched(folder: Path, *, most: int = 3) -> AsyncIterator[tuple[Cameras, Hub]]:
+    metrics, engine = Metrics(CollectorRegistry()), FakeEngine()
+    hub, batcher = Hub(metrics), Batcher(engine, Batching(), metrics)
+    wiring = Wiring(bundle(), batcher, hub, History(folder / "h.sqlite", Keep(), metrics), metrics)
+
+    def line(name: str, camera: Camera) -> CameraLine:
+        return CameraLine(name, camera, wiring)
+
+    cameras = Cameras(hub, batcher, line=line, most=most)
+    tasks = [asyncio.create_task(batcher.run()), asyncio.create_task(cameras.watch())]
+    try:
+        yield cameras, hub
+        assert not [task for task in tasks if task.done()]
+    finally:
+        for task in tasks:
+            task.cancel()
+        cameras.close()
+        await batcher.drain()
+        engine.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not holds():  # noqa: ASYNC110  # engines answer from threads
+            await anyio.sleep(0.005)
+
+
+def silent(folder: Path, *, name: str = "silent.mp4", grey: int = 100) -> Camera:
+    """A camera that gives two frames and then nothing for a minute."""
+    file = video(folder / name, [(0, grey), (0.1, grey), (60, grey)])
+    return Camera(source=SecretStr(str(file)), rate=30, stale_after_s=0.3)
+
+
+async def test_a_camera_that_falls_silent_is_stalled_and_its_last_reading_stale(
+    tmp_path: Path,
+) -> None:
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path))
+        assert hub.states["gate"][0] == "connecting"
+        await until(lambda: "gate" in hub.seen)
+        await until(lambda: hub.states["gate"][0] == "stalled")
+        assert hub.seen["gate"].reading.message()["stale"] is True
+        assert hub.seen["gate"].reading.state == "stalled"
+
+
+async def test_a_stalled_camera_is_live_again_with_its_next_frame(tmp_path: Path) -> None:
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path))
+        await until(lambda: hub.states["gate"][0] == "stalled")
+        cameras.frame("gate", frame())
+        await until(lambda: hub.states["gate"][0] == "live")
+
+
+async def test_a_removed_camera_is_unknown_at_once_and_its_late_words_go_nowhere(
+    tmp_path: Path,
+) -> None:
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path))
+        await until(lambda: "gate" in hub.seen)
+        cameras.remove("gate")
+        assert "gate" not in cameras
+        cameras.frame("gate", frame())
+        cameras.state("gate", "live", "")
+        cameras.reconnect("gate")
+        await anyio.wait_all_tasks_blocked()
+        assert not hub.seen
+        assert not hub.states
+        await until(lambda: "camera gate" not in [one.name for one in threading.enumerate()])
+
+
+async def test_a_camera_put_again_is_another_one(tmp_path: Path) -> None:
+    async with watched(tmp_path, most=1) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path))
+        await until(lambda: "gate" in hub.seen)
+        cameras.add("gate", silent(tmp_path, name="other.mp4", grey=200))
+        assert "gate" not in hub.seen
+        await until(lambda: "gate" in hub.seen)
+        assert hub.seen["gate"].reading.count == pytest.approx(9.6, rel=0.05)
+        assert hub.seen["gate"].reading.seq <= 2
+        assert cameras.names() == ["gate"]
+
+
+async def test_beyond_the_limit_no_camera_is_added(tmp_path: Path) -> None:
+    async with watched(tmp_path, most=2) as (cameras, _):
+        for name in ("a", "b"):
+            cameras.add(name, silent(tmp_path))
+        with pytest.raises(Overloaded, match=r"server\.max_cameras"):
+            cameras.add("c", silent(tmp_path))
+        assert cameras.names() == ["a", "b"]

@@ -1,0 +1,148 @@
+"""The command line: one line for every mistake, and an exit code that says whose it is."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from deploy.bundle import ZOO
+from tests.conftest import ROOT
+from tests.fakes import encoded, solid
+
+SHIPPED = ZOO / "throng-m"
+CANARY = "c4n4ry"
+pytestmark = pytest.mark.skipif(not SHIPPED.is_dir(), reason="no bundle throng-m in the zoo")
+
+
+def throng(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def mistake(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line of a mistake."""
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("throng: ")
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "good.png").write_bytes(encoded(solid(100, (64, 96))))
+    (folder / "broken.jpg").write_bytes(encoded(solid(100, (64, 96)), "JPEG")[:300])
+    (folder / "text.png").write_text("no picture")
+    return folder
+
+
+def test_fine_settings_are_told_with_their_cameras(tmp_path: Path) -> None:
+    file = tmp_path / "throng.yaml"
+    file.write_text("cameras: {gate: {source: demo}, arch: {source: demo}}")
+    done = throng("check-config", file)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{file}: fine. bundle throng-m; cameras: arch, gate\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("cameras: {gate: {source: demo, rat: 2}}", "cameras.gate.rat: unknown key"),
+        (f"cameras: {{gate: {{source: [{CANARY}]}}}}", "cameras.gate.source: "),
+        ("cameras: {gate: {source: '${NOT_SET_AT_ALL}'}}", "cameras.gate.source: "),
+        ("a: &a 1", "without YAML anchors"),
+        (None, "cannot be read"),
+    ],
+)
+def test_bad_settings_are_one_line_that_names_the_key_and_exit_two(
+    tmp_path: Path, text: str | None, says: str
+) -> None:
+    file = tmp_path / "throng.yaml"
+    if text:
+        file.write_text(text)
+    line = mistake(throng("check-config", file), 2)
+    assert says in line
+    assert str(file) in line
+    assert CANARY not in line
+
+
+def test_serving_with_bad_settings_is_the_same_line(tmp_path: Path) -> None:
+    file = tmp_path / "throng.yaml"
+    file.write_text("servr: {}")
+    assert "servr: unknown key" in mistake(throng("serve", "-c", file), 2)
+
+
+def test_an_unknown_bundle_is_exit_three(tmp_path: Path) -> None:
+    file = tmp_path / "throng.yaml"
+    file.write_text("model: {bundle: throng-xxl}")
+    assert "no bundle 'throng-xxl'" in mistake(throng("check-config", file), 3)
+
+
+def test_an_altered_bundle_is_exit_three(tmp_path: Path, pictures: Path) -> None:
+    folder = tmp_path / "altered"
+    shutil.copytree(SHIPPED, folder)
+    with (folder / "model.fp32.onnx").open("r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)
+        file.seek(1000)
+        file.write(bytes([byte[0] ^ 1]))
+    line = mistake(throng("count", pictures / "good.png", "--bundle", folder), 3)
+    assert "model.fp32.onnx was altered" in line
+
+
+def test_an_engine_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "throng.yaml"
+    file.write_text("model: {engine: abacus}")
+    assert "has no 'abacus'" in mistake(throng("serve", "-c", file), 2)
+
+
+def test_the_schema_of_the_settings_is_json(tmp_path: Path) -> None:
+    schema = json.loads(throng("check-config", tmp_path, "--schema").stdout)
+    assert "cameras" in schema["properties"]
+
+
+def test_pictures_that_cannot_be_counted_do_not_stop_the_others(pictures: Path) -> None:
+    names = ["missing.png", "broken.jpg", "text.png", "good.png", "good.png"]
+    done = throng("count", "--json", *(pictures / name for name in names))
+    assert done.returncode == 2
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["path"] for line in lines] == [str(pictures / "good.png")] * 2
+    assert set(lines[0]) == {"path", "count", "interval"}
+    assert lines[0]["interval"][0] <= lines[0]["count"] <= lines[0]["interval"][1]
+    wrong = done.stderr.splitlines()
+    assert len(wrong) == 3
+    for line, name in zip(wrong, names, strict=False):
+        assert line.startswith(f"throng: {pictures / name}: ")
+
+
+def test_a_heatmap_is_written_beside_the_table(pictures: Path, tmp_path: Path) -> None:
+    done = throng("count", pictures / "good.png", "--heatmap", tmp_path / "heat.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "96 x 64" in done.stdout
+    with Image.open(tmp_path / "heat.png") as picture:
+        assert (picture.format, picture.size) == ("PNG", (96, 64))
+
+
+def test_a_heatmap_that_cannot_be_written_is_one_line(pictures: Path, tmp_path: Path) -> None:
+    done = throng("count", pictures / "good.png", "--heatmap", tmp_path / "no" / "heat.png")
+    assert "cannot be written" in mistake(done, 2)
+
+
+def test_a_heatmap_of_two_pictures_is_a_mistake(pictures: Path) -> None:
+    good = pictures / "good.png"
+    done = throng("count", good, good, "--heatmap", "x.png")
+    assert done.returncode == 2
+    assert "takes exactly one picture" in done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["count"], ["check-config"]])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    done = throng(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout

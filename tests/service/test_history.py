@@ -1,0 +1,135 @@
+"""Readings on disk; a disk that fails costs readings, never counting."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from models.errors import ConfigError
+from service import history as module
+from service.history import History
+from service.metrics import Metrics
+from service.readings import Reading
+from service.settings import History as Keep
+from tests.conftest import wait_until
+
+NOW = datetime.now(UTC).replace(microsecond=250_000)
+
+
+def reading(seconds_ago: float, camera: str = "gate", count: float = 5.0) -> Reading:
+    at = NOW - timedelta(seconds=seconds_ago)
+    return Reading(camera, 1, at, 0.0, count, (4.0, 7.0), {"left": 2.5}, 2.0)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def history(tmp_path: Path, registry: CollectorRegistry) -> Iterator[History]:
+    history = History(tmp_path / "deep" / "history.sqlite", Keep(keep_hours=1), Metrics(registry))
+    yield history
+    if history_runs():
+        history.close()
+
+
+def history_runs() -> bool:
+    return any(thread.name == "history" for thread in threading.enumerate())
+
+
+def written(registry: CollectorRegistry) -> float:
+    return registry.get_sample_value("throng_history_written_total") or 0
+
+
+def lost(registry: CollectorRegistry) -> float:
+    return registry.get_sample_value("throng_history_dropped_total") or 0
+
+
+def hour(history: History, *, camera: str = "gate", limit: int = 100) -> tuple[list[float], bool]:
+    """The counts of the last two hours."""
+    start = NOW - timedelta(hours=2)
+    rows, more = history.between(camera, start=start, end=NOW, limit=limit)
+    return [row["count"] for row in rows], more
+
+
+def test_what_goes_in_comes_out_oldest_first_and_for_its_camera_only(history: History) -> None:
+    history.start()
+    for one in (reading(2, count=2), reading(3, count=1), reading(1, camera="hall", count=9)):
+        history.add(one)
+    history.close()
+    rows, more = history.between("gate", start=NOW - timedelta(minutes=1), end=NOW, limit=10)
+    assert not more
+    assert [row["count"] for row in rows] == [1, 2]
+    assert rows[1]["interval"] == [4.0, 7.0]
+    assert rows[1]["zones"] == {"left": 2.5}
+    assert rows[1]["captured_at"].endswith(".250Z")
+    assert hour(history, camera="nobody") == ([], False)
+
+
+def test_a_limit_keeps_the_newest_and_says_that_there_were_more(history: History) -> None:
+    history.start()
+    for index in range(10):
+        history.add(reading(10 - index, count=index))
+    history.close()
+    assert hour(history, limit=3) == ([7, 8, 9], True)
+    assert hour(history, limit=10) == (list(range(10)), False)
+
+
+def test_what_is_older_than_the_keeping_is_swept(history: History) -> None:
+    history.start()
+    history.add(reading(3700, count=1))
+    history.add(reading(60, count=2))
+    history.close()
+    assert hour(history) == ([2], False)
+
+
+def test_a_history_outlives_its_service(
+    history: History, tmp_path: Path, registry: CollectorRegistry
+) -> None:
+    history.start()
+    history.add(reading(5, count=3))
+    history.close()
+    again = History(tmp_path / "deep" / "history.sqlite", Keep(), Metrics(CollectorRegistry()))
+    assert hour(again) == ([3], False)
+    assert written(registry) == 1
+
+
+def test_a_disk_that_fails_is_told_and_costs_readings_and_comes_back(
+    history: History, tmp_path: Path, registry: CollectorRegistry
+) -> None:
+    file, aside = tmp_path / "deep" / "history.sqlite", tmp_path / "aside.sqlite"
+    file.rename(aside)
+    file.mkdir()
+    history.start()
+    history.add(reading(3))
+    wait_until(lambda: lost(registry) == 1, seconds=10, what="the loss to be counted")
+    assert history.degraded.startswith("history is not written: ")
+    file.rmdir()
+    aside.rename(file)
+    history.add(reading(2, count=8))
+    history.close()
+    assert history.degraded == ""
+    assert hour(history) == ([8], False)
+
+
+def test_adding_never_blocks_and_what_does_not_fit_is_counted(
+    history: History, registry: CollectorRegistry
+) -> None:
+    for index in range(module.WAITING + 7):  # nobody writes: the thread was not started
+        history.add(reading(index / 1000))
+    assert lost(registry) == 7
+
+
+@pytest.mark.parametrize("blocked", ["history.sqlite/", "history.sqlite"])
+def test_a_place_that_cannot_hold_it_is_refused_in_one_line(tmp_path: Path, blocked: str) -> None:
+    if blocked.endswith("/"):
+        (tmp_path / "data" / blocked).mkdir(parents=True)
+    else:
+        (tmp_path / "data").write_text("a file, no folder")
+    with pytest.raises(ConfigError, match="choose --data") as caught:
+        History(tmp_path / "data" / "history.sqlite", Keep(), Metrics(CollectorRegistry()))
+    assert "\n" not in str(caught.value)

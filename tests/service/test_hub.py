@@ -1,0 +1,169 @@
+"""The hub: the newest for everybody, and no count of a camera that is not live."""
+
+import time
+from datetime import UTC, datetime
+
+import anyio
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.hub import Hub, Seen
+from service.metrics import Metrics
+from service.readings import Reading, State
+from tests.fakes import solid
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def hub(registry: CollectorRegistry) -> Hub:
+    hub = Hub(Metrics(registry))
+    hub.admit("gate", rate=2, zones={"left": 1})
+    return hub
+
+
+def seen(count: float, camera: str = "gate", state: State = "live") -> Seen:
+    reading = Reading(
+        camera=camera,
+        seq=int(count),
+        captured_at=datetime.now(UTC),
+        captured_s=time.monotonic(),
+        count=count,
+        interval=(count - 1, count + 1),
+        zones={"left": count / 2},
+        fps=2.0,
+        state=state,
+    )
+    return Seen(reading, solid(0, (8, 8)), np.zeros((1, 1), dtype=np.float32))
+
+
+def people(registry: CollectorRegistry) -> float | None:
+    return registry.get_sample_value("throng_people", {"camera": "gate"})
+
+
+async def test_a_slow_listener_gets_the_newest_only_and_the_rest_is_counted(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    listener = hub.join()
+    for count in (1, 2, 3):
+        hub.publish(seen(count))
+    assert (await listener.get()).reading.count == 3
+    assert registry.get_sample_value("throng_websocket_dropped_total") == 2
+
+
+async def test_kinds_and_cameras_do_not_replace_each_other_and_keep_their_order(hub: Hub) -> None:
+    hub.admit("hall", rate=2, zones={})
+    listener = hub.join()
+    hub.tell("gate", "live", "")
+    hub.publish(seen(1))
+    hub.publish(seen(2, "hall"))
+    letters = [await listener.get() for _ in range(3)]
+    assert letters[0] == {
+        "type": "state", "schema": 1, "camera": "gate", "state": "live", "reason": ""
+    }  # fmt: skip
+    assert [letter.reading.camera for letter in letters[1:]] == ["gate", "hall"]
+
+
+async def test_a_listener_waits_for_its_first_letter(hub: Hub) -> None:
+    listener = hub.join()
+    got = []
+
+    async def listen() -> None:
+        got.append((await listener.get()).reading.count)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(listen)
+            await anyio.lowlevel.checkpoint()
+            hub.publish(seen(4))
+    assert got == [4]
+
+
+async def test_who_left_is_told_nothing_and_is_not_counted(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    one, other = hub.join(), hub.join()
+    assert registry.get_sample_value("throng_websocket_clients") == 2
+    hub.leave(one)
+    hub.leave(one)
+    hub.publish(seen(1))
+    hub.publish(seen(2))
+    assert registry.get_sample_value("throng_websocket_clients") == 1
+    assert registry.get_sample_value("throng_websocket_dropped_total") == 1
+    assert (await other.get()).reading.count == 2
+
+
+async def test_leaving_live_withdraws_the_count_and_marks_the_last_reading(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    hub.tell("gate", "live", "")
+    hub.publish(seen(12))
+    assert people(registry) == 12
+    hub.tell("gate", "stalled", "no frame for 5 s")
+    assert people(registry) is None
+    zone = {"camera": "gate", "zone": "left"}
+    assert registry.get_sample_value("throng_zone_people", zone) is None
+    assert hub.seen["gate"].reading.state == "stalled"
+    assert hub.seen["gate"].reading.message()["stale"] is True
+
+
+async def test_a_frame_counted_after_its_camera_went_down_shows_no_count(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    hub.tell("gate", "down", "the file ended")
+    hub.publish(seen(12, state="down"))
+    assert people(registry) is None
+    assert hub.seen["gate"].reading.count == 12
+
+
+async def test_the_same_state_is_told_once(hub: Hub) -> None:
+    listener = hub.join()
+    hub.tell("gate", "live", "")
+    await listener.get()
+    hub.tell("gate", "live", "")
+    hub.tell("gate", "down", "gone")
+    assert (await listener.get())["state"] == "down"
+
+
+async def test_a_forgotten_camera_leaves_no_series_and_is_announced(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    hub.tell("gate", "live", "")
+    hub.tick("gate")
+    hub.publish(seen(12))
+    listener = hub.join()
+    hub.forget("gate")
+    assert (await listener.get())["type"] == "removed"
+    assert not hub.seen
+    assert not hub.states
+    samples = (sample for family in registry.collect() for sample in family.samples)
+    assert not [sample for sample in samples if "camera" in sample.labels]
+
+
+async def test_a_thousand_cameras_come_and_go_without_a_trace(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    def series() -> int:
+        return sum(len(family.samples) for family in registry.collect())
+
+    hub.publish(seen(1))
+    before = series()
+    for index in range(1000):
+        hub.admit(f"camera {index}", rate=1, zones={})
+        hub.publish(seen(1, f"camera {index}"))
+        hub.forget(f"camera {index}")
+    assert series() == before
+
+
+async def test_the_pace_is_counts_a_second_once_there_are_two(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    assert hub.tick("gate") == 0
+    assert hub.tick("gate") > 0
+    assert registry.get_sample_value("throng_camera_fps", {"camera": "gate"}) is not None

@@ -1,0 +1,186 @@
+"""Sources: which file reads an address, what of it is shown, and files played for real."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from models.errors import SourceError
+from service.ingest import SOURCES, Frame, kind_of, redacted
+from service.settings import Camera
+from tests.fakes import video
+
+text = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4, max_size=12)
+
+
+def camera(source: str, **fields: object) -> Camera:
+    return Camera.model_validate({"source": SecretStr(source), "rate": 60, **fields})
+
+
+def played(settings: Camera, *, most: int = 1000) -> tuple[list[Frame], str]:
+    """The frames of a source, at most so many, and the error that ended it."""
+    stop, frames = threading.Event(), []
+    try:
+        for frame in SOURCES[kind_of(settings.source.get_secret_value())](settings, stop):
+            frames.append(frame)
+            if len(frames) == most:
+                stop.set()
+    except SourceError as error:
+        return frames, f"{type(error).__name__}: {error}"
+    return frames, ""
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("rtsp://camera/live", "rtsp"),
+        ("RTSP://camera/live", "rtsp"),
+        ("rtsps://camera/live", "rtsp"),
+        ("http://camera/video.mjpg", "http"),
+        ("https://camera/video.m3u8", "http"),
+        ("demo", "demo"),
+        ("demo:7", "demo"),
+        ("demos", "file"),
+        ("clip.mp4", "file"),
+        ("/videos/clip.mp4", "file"),
+        ("file:///etc/passwd", "file"),
+        ("concat:a|b", "file"),
+        ("rtsp+file://x", "file"),
+        (" rtsp://camera", "file"),
+        ("rt\nsp://camera", "file"),
+        ("http://[", "http"),
+        ("rtsp", "file"),
+        ("rtsp:/etc/passwd", "file"),
+        ("", "file"),
+    ],
+)
+def test_the_scheme_says_who_reads_it(address: str, kind: str) -> None:
+    assert kind_of(address) == kind
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://camera:554/live/1", "rtsp://camera:554/live/1"),
+        ("rtsp://u:p@camera:554/live/1", "rtsp://***@camera:554/live/1"),
+        ("rtsp://u@camera/live", "rtsp://***@camera/live"),
+        ("rtsp://u:p@[::1]:554/live", "rtsp://***@[::1]:554/live"),
+        ("rtsp://u:pa/ss@camera/live", "rtsp://***@camera/live"),
+        ("rtsp://u:p@ss@camera/live", "rtsp://***@camera/live"),
+        ("rtsp://u:p@camera:99999/x", "rtsp://***@camera:99999/x"),
+        ("http://camera/a?user=u&password=p#f", "http://camera/a"),
+        ("rtsp://camera/user=u_password=p.sdp", "rtsp://camera/user"),
+        ("rtmp://u:p@camera/live", "rtmp://***@camera/live"),
+        ("u:p@camera/live", "***@camera/live"),
+        ("/videos/clip.mp4", "/videos/clip.mp4"),
+        ("demo:7", "demo:7"),
+    ],
+)
+def test_what_is_shown_of_an_address(address: str, shown: str) -> None:
+    assert redacted(address) == shown
+
+
+@given(
+    user=text,
+    password=text,
+    scheme=st.sampled_from(["rtsp", "rtsps", "http", "https", "rtmp", "srt", "RTSP"]),
+    place=st.sampled_from(["camera", "10.0.0.7:554", "[::1]", "", "camera/live/1?x=1"]),
+)
+def test_no_user_and_no_password_is_ever_shown(
+    user: str, password: str, scheme: str, place: str
+) -> None:
+    shown = redacted(f"{scheme}://{user}:{password}@{place}")
+    rest = shown.removeprefix(f"{scheme}://***@")
+    assert place.startswith(rest)
+
+
+@given(st.text(max_size=40))
+def test_any_text_can_be_an_address(address: str) -> None:
+    assert kind_of(address) in SOURCES.names()
+    assert len(redacted(address)) <= len(address) + 3
+
+
+def test_every_source_can_be_loaded() -> None:
+    assert SOURCES.names() == ["demo", "file", "http", "rtsp"]
+    assert all(callable(SOURCES[name]) for name in SOURCES.names())
+
+
+def test_a_file_plays_once_at_its_pace_and_ends(tmp_path: Path) -> None:
+    file = video(tmp_path / "clip.mp4", [(0, 50), (0.1, 100), (0.2, 150)])
+    frames, end = played(camera(str(file)))
+    assert end == "SourceEnded: the stream ended"
+    assert [round(float(frame.image_HW3.mean()), -1) for frame in frames] == [50, 100, 150]
+    assert frames[2].captured_s - frames[0].captured_s >= 0.19
+
+
+def test_a_file_in_a_loop_starts_again_and_time_goes_on(tmp_path: Path) -> None:
+    file = video(tmp_path / "clip.mp4", [(0, 50), (0.05, 150)])
+    frames, end = played(camera(str(file), loop=True), most=5)
+    assert end == ""
+    assert [round(float(frame.image_HW3.mean()), -1) for frame in frames] == [50, 150, 50, 150, 50]
+    times = [frame.captured_s for frame in frames]
+    assert times == sorted(times)
+
+
+def test_only_as_many_frames_as_the_rate_asks_for_are_given(tmp_path: Path) -> None:
+    file = video(tmp_path / "clip.mp4", [(index * 0.02, 90) for index in range(25)])
+    frames, _ = played(camera(str(file), rate=10))
+    assert 4 <= len(frames) <= 6
+
+
+def test_frames_fit_into_the_box_with_their_shape_kept(tmp_path: Path) -> None:
+    file = video(tmp_path / "clip.mp4", [(0, 50)], size_hw=(96, 64))
+    frames, _ = played(camera(str(file), size=(640, 48)))
+    assert frames[0].image_HW3.shape == (48, 32, 3)
+    assert frames[0].image_HW3.dtype == np.uint8
+
+
+def test_a_stop_ends_a_wait_for_the_next_frame(tmp_path: Path) -> None:
+    file = video(tmp_path / "clip.mp4", [(0, 50), (600, 50)])
+    stop = threading.Event()
+    frames = SOURCES["file"](camera(str(file)), stop)
+    next(frames)
+    began_s = time.monotonic()
+    threading.Timer(0.1, stop.set).start()
+    list(frames)
+    assert time.monotonic() - began_s < 5
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no video", b"#EXTM3U\nhttp://127.0.0.1:1/x"])
+def test_a_file_that_is_no_video_is_told_without_its_name(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "c4n4ry.m3u8"
+    if content is not None:
+        file.write_bytes(content)
+    frames, end = played(camera(str(file)))
+    assert not frames
+    assert end.startswith("SourceError: ")
+    assert "c4n4ry" not in end
+
+
+def test_a_cut_file_gives_what_it_has_and_ends(tmp_path: Path) -> None:
+    whole = video(tmp_path / "whole.avi", [(index * 0.02, 90) for index in range(20)])
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[:-1500])
+    frames, end = played(camera(str(cut)))
+    assert frames
+    assert end.startswith(("SourceEnded", "SourceError"))
+
+
+def test_the_demo_knows_how_many_there_are() -> None:
+    frames, end = played(camera("demo:3", size=(64, 48)), most=2)
+    assert end == ""
+    assert frames[0].image_HW3.shape == (48, 64, 3)
+    assert (frames[0].truth or 0) > 0
+
+
+def test_a_demo_without_a_number_is_refused() -> None:
+    assert (
+        played(camera("demo:x"))[1] == "SourceError: a demo's seed is a whole number, as in demo:7"
+    )
