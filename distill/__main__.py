@@ -1,6 +1,7 @@
 """throng-distill: train and evaluate students."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +80,7 @@ def evaluate(  # noqa: PLR0913  # a command's options are its arguments
     table = Table("part", "pictures", "MAE", "trimmed", "RMSE", "NAE", "bias", "mean count")
     for part, s in scores.items():
         numbers = (s.mae, s.mae_trimmed, s.rmse, s.nae, s.bias, s.mean_true)
-        table.add_row(part, str(s.pictures), *(f"{number:.2f}" for number in numbers))
+        table.add_row(part, str(s.pictures), *(_two_places(number) for number in numbers))
     console.print(table)
 
 
@@ -92,6 +93,10 @@ def list_() -> None:
     table.add_row("methods", ", ".join(METHODS.names()))
     table.add_row("data sets", ", ".join(DATASETS.names()))
     console.print(table)
+
+
+def _two_places(number: float) -> str:
+    return "-" if math.isnan(number) else f"{number:.2f}"
 
 
 def _write_counts(path: Path, counted: list[Counted]) -> None:

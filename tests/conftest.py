@@ -1,24 +1,30 @@
-"""Fixtures that more than one room uses. Servers are real, on free ports, and end by pid."""
+"""Fixtures that more than one room uses, and the rule that CI skips nothing."""
 
-import contextlib
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.running import ROOT, Running, free_port, serving, wait_until  # noqa: F401
+
+DATA = ROOT.parent / "shared" / "data"
+MAY_SKIP = ("no data pack", "needs an NVIDIA GPU")
+
 settings.register_profile("plain", deadline=None, derandomize=True)
 settings.load_profile("plain")
 
-ROOT = Path(__file__).parent.parent
-DATA = ROOT.parent / "shared" / "data"
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With THRONG_SKIP_NOTHING a skipped test fails the run, but for what may be absent in CI."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get("THRONG_SKIP_NOTHING"):
+        return
+    reasons = [str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])]
+    if [reason for reason in reasons if not any(may in reason for may in MAY_SKIP)]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
@@ -32,66 +38,6 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no data pack at {DATA}")
     return DATA
-
-
-@dataclass(frozen=True)
-class Running:
-    """A `throng serve` process."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
-            data: bytes = answer.read()
-            return data
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-def wait_until(holds: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Poll a condition; fails with `what` was awaited once the time is up."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            if holds():
-                return
-        time.sleep(0.05)
-    pytest.fail(f"after {seconds:g} s still waiting for {what}")
-
-
-@contextlib.contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Running]:
-    """`throng serve` with its history and log in `folder`, ready to answer."""
-    port, log = free_port(), folder / "serve.log"
-    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--data", str(folder / "data"), *arguments],
-            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        running = Running(f"http://127.0.0.1:{port}", process, log)
-        try:
-            wait_until(
-                lambda: process.poll() is not None or b"true" in running.get("/readyz"),
-                seconds=30,
-                what="the service to be ready",
-            )
-            assert process.poll() is None, log.read_text()
-            yield running
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @pytest.fixture(scope="session")

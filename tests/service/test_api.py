@@ -19,7 +19,7 @@ from PIL import Image
 from models.errors import EngineError
 from service.app import create_app
 from service.settings import settings_of
-from tests.conftest import free_port, wait_until
+from tests.running import free_port, wait_until
 from tests.fakes import FakeEngine, TestClient, bundle, encoded, solid, video
 
 CANARY = "c4n4ry"

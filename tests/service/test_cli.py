@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deploy.bundle import ZOO
-from tests.conftest import ROOT
+from tests.running import ROOT
 from tests.fakes import encoded, solid
 
 SHIPPED = ZOO / "throng-m"

@@ -14,7 +14,7 @@ from service.history import History
 from service.metrics import Metrics
 from service.readings import Reading
 from service.settings import History as Keep
-from tests.conftest import wait_until
+from tests.running import wait_until
 
 NOW = datetime.now(UTC).replace(microsecond=250_000)
 

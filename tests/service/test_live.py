@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from service.app import create_app
 from service.settings import settings_of
-from tests.conftest import wait_until
+from tests.running import wait_until
 from tests.fakes import FakeEngine, TestClient, WebSocketTestSession, bundle, video
 
 Message = dict[str, Any]
