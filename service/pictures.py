@@ -3,6 +3,7 @@
 Shapes: H x W pixels, RGB.
 """
 
+import asyncio
 import io
 import struct
 import warnings
@@ -16,6 +17,7 @@ from models.errors import PictureError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SIDE = 16_384
+RECEIVE_S = 30.0  # a slow body holds a place that others wait for
 DAMAGE = (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError, struct.error)
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first, and says what it is
@@ -66,15 +68,25 @@ def _broken(error: Exception) -> PictureError:
     return PictureError("picture_broken", says, status=422)
 
 
-async def gather(body: AsyncIterator[bytes], *, declared: str | None, limit: int) -> bytes:
-    """A request's body, given up as soon as it is, or says it will be, over the limit."""
+async def gather(
+    body: AsyncIterator[bytes], *, declared: str | None, limit: int, within_s: float = RECEIVE_S
+) -> bytes:
+    """A request's body, given up as soon as it is, or says it will be, too large; or is too slow.
+
+    Raises PictureError: `picture_bytes`, `picture_slow`.
+    """
     if declared is not None and declared.isdecimal() and int(declared) > limit:
         raise too_large(limit)
     data = bytearray()
-    async for chunk in body:
-        data += chunk
-        if len(data) > limit:
-            raise too_large(limit)
+    try:
+        async with asyncio.timeout(within_s):
+            async for chunk in body:
+                data += chunk
+                if len(data) > limit:
+                    raise too_large(limit)
+    except TimeoutError as error:
+        says = f"the body did not arrive within {within_s:g} s"
+        raise PictureError("picture_slow", says, status=408) from error
     return bytes(data)
 
 

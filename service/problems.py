@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from models.errors import ConfigError, EngineError, Overloaded, PictureError
 
 TITLES = {
-    400: "Bad request", 404: "Not found", 405: "Method not allowed", 413: "Too large",
-    415: "Unsupported media type", 422: "Cannot be used", 500: "Internal error", 503: "Unavailable",
+    400: "Bad request", 404: "Not found", 405: "Method not allowed", 408: "Too slow",
+    413: "Too large", 415: "Unsupported media type", 422: "Cannot be used",
+    500: "Internal error", 503: "Unavailable",
 }  # fmt: skip
 
 

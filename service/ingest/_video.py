@@ -23,7 +23,7 @@ from service.settings import Camera
 GIVE_UP_S = 10.0  # without one picture that can be decoded
 REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 
-av.logging.set_level(None)  # FFmpeg's own log lines carry addresses
+BROKEN = (av.error.FFmpegError, OSError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,14 @@ def frames(camera: Camera, stop: threading.Event, how: How) -> Iterator[Frame]:
     with closing(_open(camera, how)) as container:
         try:
             yield from _sampled(container, camera, stop, how)
-        except av.error.FFmpegError as error:
+        except BROKEN as error:
             raise SourceError(f"reading failed: {type(error).__name__}") from error
     if not stop.is_set():
         raise SourceEnded("the stream ended") if not how.live else SourceError("the stream ended")
 
 
 def _open(camera: Camera, how: How) -> InputContainer:
+    av.logging.set_level(None)  # FFmpeg's own log lines carry addresses
     try:
         container = av.open(
             camera.source.get_secret_value(),
@@ -57,7 +58,7 @@ def _open(camera: Camera, how: How) -> InputContainer:
         )
     except REFUSED as error:
         raise SourceRefused("the camera refuses this login") from error
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except BROKEN as error:
         raise SourceError(f"cannot be opened: {type(error).__name__}") from error
     if not container.streams.video:
         container.close()

@@ -10,7 +10,7 @@ from service.settings import Camera
 def _frames(camera: Camera, stop: threading.Event) -> Iterator[Frame]:
     options = {
         "rtsp_transport": camera.transport,
-        "protocol_whitelist": "rtsp,rtsps,rtp,rtcp,srtp,tcp,udp,tls,crypto,http",
+        "protocol_whitelist": "rtsp,rtsps,rtp,rtcp,srtp,tcp,udp,tls,crypto",
     }
     return _video.frames(camera, stop, _video.How(format="rtsp", options=options))
 

@@ -19,8 +19,8 @@ from PIL import Image
 from models.errors import EngineError
 from service.app import create_app
 from service.settings import settings_of
-from tests.running import free_port, wait_until
 from tests.fakes import FakeEngine, TestClient, bundle, encoded, solid, video
+from tests.running import free_port, wait_until
 
 CANARY = "c4n4ry"
 PICTURE = encoded(solid(100, (48, 64)))  # FakeEngine counts 4.8; padding to 64 x 64 is cut off

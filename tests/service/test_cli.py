@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from deploy.bundle import ZOO
-from tests.running import ROOT
 from tests.fakes import encoded, solid
+from tests.running import ROOT
 
 SHIPPED = ZOO / "throng-m"
 CANARY = "c4n4ry"

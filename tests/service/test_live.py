@@ -12,8 +12,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from service.app import create_app
 from service.settings import settings_of
-from tests.running import wait_until
 from tests.fakes import FakeEngine, TestClient, WebSocketTestSession, bundle, video
+from tests.running import wait_until
 
 Message = dict[str, Any]
 QUIET = [(0, 100), (0.1, 100), (600, 100)]

@@ -1,5 +1,6 @@
 """Posted pictures: hostile ones cost nothing and are named by a stable code."""
 
+import asyncio
 import contextlib
 import io
 import resource
@@ -216,3 +217,14 @@ async def test_a_body_that_turns_out_too_long_is_read_no_further(declared: str |
     with pytest.raises(PictureError, match="more than 100 bytes"):
         await gather(body.stream(), declared=declared, limit=100)
     assert body.read == 125
+
+
+@pytest.mark.anyio
+async def test_a_body_that_trickles_is_given_up() -> None:
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.Event().wait()
+
+    with pytest.raises(PictureError, match="did not arrive") as caught:
+        await gather(trickle(), declared=None, limit=100, within_s=0.01)
+    assert (caught.value.code, caught.value.status) == ("picture_slow", 408)
