@@ -30,6 +30,9 @@ class OpenVinoEngine:
     def __init__(self, bundle: Bundle, *, precision: Precision, lanes: int) -> None:
         import openvino  # the framework is imported by who asks for it
 
+        # Its tables of types are built at first use, and two threads that come first at the same
+        # moment wait for each other for ever, the interpreter's lock in hand: build them here.
+        openvino.Tensor(np.zeros(1, openvino.Type.u8.to_dtype()), shared_memory=True)
         self._core = openvino.Core()
         can = precisions_of(self._core)
         self.precision: str = can[-1] if precision == "auto" else precision

@@ -1,0 +1,116 @@
+"""The live page in a real browser: what a person at the screen sees."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from selenium.webdriver import Chrome
+
+from tests.e2e.browser import browser, missing
+from tests.running import Running, serving, wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+INK = """
+const canvas = document.querySelector('[data-role="sparkline"]');
+const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+return pixels.filter((value, index) => index % 4 === 3 && value > 0).length;
+"""
+
+
+@pytest.fixture(scope="module")
+def page(service: Running) -> Iterator[Chrome]:
+    with browser() as driver:
+        driver.get(f"{service.url}/")
+        yield driver
+
+
+def value(page: Chrome, expression: str) -> Any:
+    return page.execute_script(f"return {expression}")
+
+
+def part(role: str) -> str:
+    return f"document.querySelector('[data-role=\"{role}\"]')"
+
+
+def card(page: Chrome, attribute: str) -> Any:
+    return value(page, f"document.querySelector('.card[data-camera=demo]')?.dataset.{attribute}")
+
+
+def wait_for(page: Chrome, expression: str, *, seconds: float) -> None:
+    wait_until(lambda: bool(value(page, expression)), seconds=seconds, what=expression)
+
+
+def test_the_demo_is_live_and_its_count_is_shown(page: Chrome) -> None:
+    wait_until(lambda: card(page, "state") == "live", seconds=15, what="a live card")
+    wait_for(page, f"Number({part('count')}.textContent) > 0", seconds=10)
+    assert value(page, "document.body.dataset.connection") == "live"
+    assert value(page, f"{part('state')}.textContent") == "live"
+    assert card(page, "stale") == "false"
+    wait_for(page, f"Number({part('total')}.textContent) > 0", seconds=5)
+
+
+def test_the_count_changes_as_the_crowd_does(page: Chrome) -> None:
+    seen: set[str] = set()
+
+    def changed() -> bool:
+        seen.add(value(page, f"{part('count')}.textContent"))
+        return len(seen - {"–"}) >= 2
+
+    wait_until(changed, seconds=30, what="another count")
+
+
+def test_a_picture_is_shown(page: Chrome) -> None:
+    wait_for(page, f"{part('picture')}.naturalWidth > 0", seconds=10)
+    assert value(page, f"{part('picture')}.parentElement.dataset.empty") == "false"
+
+
+def test_the_sparkline_is_drawn(page: Chrome) -> None:
+    wait_until(lambda: page.execute_script(INK) > 100, seconds=10, what="ink on the canvas")
+    assert "between" in value(page, f"{part('sparkline')}.getAttribute('aria-label')")
+
+
+def test_nothing_is_wrong_in_the_console_and_only_the_service_is_asked(
+    page: Chrome, service: Running
+) -> None:
+    assert [line for line in log(page, "browser") if line["level"] == "SEVERE"] == []
+    asked = set(requests(page))
+    assert any(url.startswith("ws") for url in asked)
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(service.url).netloc}
+
+
+def log(page: Chrome, kind: str) -> list[dict[str, Any]]:
+    return list(page.get_log(kind))  # type: ignore[no-untyped-call]  # selenium has it untyped
+
+
+def requests(page: Chrome) -> Iterator[str]:
+    """Every address the page asked for, as the browser's network log tells it."""
+    for line in log(page, "performance"):
+        event = json.loads(line["message"])["message"]
+        told = event["params"]
+        if event["method"] == "Network.requestWillBeSent":
+            url = told["request"]["url"]
+        elif event["method"] == "Network.webSocketCreated":
+            url = told["url"]
+        else:
+            continue
+        if not url.startswith(("blob:", "data:", "chrome")):  # chrome:// is the empty first tab
+            yield url
+
+
+def test_old_numbers_are_not_shown_as_new_once_the_service_is_gone(tmp_path: Path) -> None:
+    with serving(tmp_path) as running, browser() as page:
+        page.get(f"{running.url}/")
+        wait_until(lambda: card(page, "state") == "live", seconds=15, what="a live card")
+        wait_for(page, f"Number({part('count')}.textContent) > 0", seconds=10)
+        running.process.terminate()
+        wait_for(page, "document.body.dataset.connection === 'reconnecting'", seconds=10)
+        wait_until(lambda: card(page, "stale") == "true", seconds=10, what="a stale card")
+        assert value(page, f"{part('total')}.textContent") == "–"
+        assert "stale" in value(page, f"{part('flag')}.textContent")
