@@ -52,8 +52,7 @@ bundle: .venv/dev.stamp ## evaluate, export and check the trained student: deplo
 	$(BIN)/throng-deploy parity throng-m --pictures $(DATA)/val
 
 screenshot: .venv/dev.stamp ## the pictures of the README, from a running service (needs Chromium)
-	$(BIN)/python tests/e2e/screenshot.py docs/page.png
-	$(BIN)/python tests/e2e/heatmap.py docs/heatmap.png
+	$(BIN)/python tests/e2e/screenshot.py docs/page.png docs/heatmap.png
 
 image: ## the CPU image, where there is a Docker engine
 	docker build -t throng .

@@ -1,15 +1,12 @@
-"""The picture of the live page in the README: `screenshot.py [URL] OUT.png`, 1440 x 900.
+"""The pictures of the README: `screenshot.py PAGE.png HEATMAP.png`, from a service of its own.
 
-Without a URL it starts a service of its own, with the demo scene, and waits for half a minute of
-readings.
+The live page at 1440 x 900 after half a minute of the demo, and the demo's density over it.
 """
 
 import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -18,12 +15,6 @@ from tests.e2e.browser import browser, missing
 from tests.running import serving
 
 READINGS_S = 30.0
-
-
-@contextmanager
-def own_service() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as running:
-        yield running.url
 
 
 def take(url: str, out: Path) -> None:
@@ -36,16 +27,14 @@ def take(url: str, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", nargs="?", help="a running service; default: one of its own")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("heatmap", type=Path)
     wanted = parser.parse_args()
     if reason := missing():
         sys.exit(reason)
-    if wanted.url:
-        take(wanted.url, wanted.out)
-    else:
-        with own_service() as url:
-            take(url, wanted.out)
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as running:
+        take(running.url, wanted.page)
+        wanted.heatmap.write_bytes(running.get("/v1/cameras/demo/heatmap.png"))
 
 
 main()
