@@ -6,9 +6,10 @@ errors are told by their class.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -21,7 +22,11 @@ from service.ingest import Frame, now
 from service.settings import Camera
 
 GIVE_UP_S = 10.0  # without one picture that can be decoded
+WAITED_S = 0.004  # a packet that takes longer came from the camera, not from a buffer
+BACKLOG_S = 5.0  # reading a backlog takes no longer, also where decoding never catches up
 REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
+
+T = TypeVar("T")
 
 BROKEN = (av.error.FFmpegError, OSError, ValueError, RuntimeError)
 
@@ -74,7 +79,7 @@ def _sampled(
     reformatter = VideoReformatter()
     clock = _Pace(camera.rate, live=how.live)
     good_s = time.monotonic()
-    for packet in container.demux(video=0):
+    for packet, fresh in arriving(container.demux(video=0), live=how.live):
         if stop.is_set():
             return
         try:
@@ -86,8 +91,25 @@ def _sampled(
         elif time.monotonic() - good_s > GIVE_UP_S:
             raise SourceError(f"nothing could be decoded for {GIVE_UP_S:g} s")
         for picture in decoded:
-            if clock.due(picture.time, stop):
+            if fresh and clock.due(picture.time, stop):
                 yield _converted(picture, camera, reformatter)
+
+
+def arriving(
+    packets: Iterable[T], *, live: bool, clock: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[T, bool]]:
+    """Each packet, and whether it is as fresh as its arrival says.
+
+    To learn a live stream's format the library reads some seconds of it; these come out at once
+    when reading begins and are old. The first packet that had to be waited for ends that backlog.
+    """
+    began_s = asked_s = clock()
+    fresh = not live
+    for packet in packets:
+        came_s = clock()
+        fresh = fresh or came_s - asked_s > WAITED_S or came_s - began_s > BACKLOG_S
+        yield packet, fresh
+        asked_s = clock()
 
 
 def _converted(picture: av.VideoFrame, camera: Camera, reformatter: VideoReformatter) -> Frame:

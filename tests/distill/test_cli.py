@@ -114,7 +114,7 @@ def test_the_smoke_recipe_runs_from_end_to_end_and_can_be_evaluated(
     distill: Distill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "smoke"
-    assert distill("run", "throng-s-alone", "--out", out, "--threads", "1") == 0
+    assert distill("run", "throng-m-smoke", "--out", out, "--threads", "1") == 0
     assert "best.safetensors" in capsys.readouterr().out.replace("\n", "")
     plaza = ("--dataset", "plaza", "--split", "smoke", "--json")
     assert distill("evaluate", out / "best.safetensors", *plaza) == 0

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from models.errors import SourceError
 from service.ingest import SOURCES, Frame, kind_of, redacted
+from service.ingest._video import arriving
 from service.settings import Camera
 from tests.fakes import video
 
@@ -184,3 +185,19 @@ def test_a_demo_without_a_number_is_refused() -> None:
     assert (
         played(camera("demo:x"))[1] == "SourceError: a demo's seed is a whole number, as in demo:7"
     )
+
+
+def test_what_a_live_stream_had_buffered_is_not_taken_for_fresh() -> None:
+    times = iter([0.0, 0.001, 0.002, 0.003, 0.004, 0.044, 0.045, 0.046])
+    came = list(arriving("abc", live=True, clock=lambda: next(times)))
+    assert came == [("a", False), ("b", False), ("c", True)]
+
+
+def test_a_backlog_that_is_never_caught_up_with_does_not_silence_a_camera() -> None:
+    times = iter([0.0, 0.001, 5.1, 5.101, 5.2])
+    came = list(arriving("ab", live=True, clock=lambda: next(times)))
+    assert came == [("a", False), ("b", True)]
+
+
+def test_a_file_is_never_late() -> None:
+    assert list(arriving("a", live=False)) == [("a", True)]
