@@ -54,7 +54,7 @@ def test_an_empty_file_means_no_cameras_and_every_default(file: Path) -> None:
         ("defaults: {rat: 2}\ncameras: {gate: {source: demo}}", "defaults.rat: unknown key"),
         ("cameras: {gate: {}}", "cameras.gate.source: Field required"),
         ("server: {port: 70000}", "server.port: Input should be less than or equal to 65535"),
-        ("model: {precision: int3}", "model.precision: Input should be 'auto', 'fp32', "),
+        ("model: {precision: int3}", "model.precision: Input should be 'auto', 'fp32'"),
         ("defaults: {rate: .nan}", "defaults.rate:"),
         ("defaults: {rate: 0}", "defaults.rate:"),
         ("defaults: {size: [100000, 100000]}", "defaults.size.0:"),
