@@ -10,8 +10,8 @@ def throng_s_alone() -> Recipe:
         net="throng-s",
         train=TRAIN,
         validate=VALIDATE,
-        steps=10_000,
+        steps=18_000,
         batch=16,
         average=0.999,
-        evaluate_every=5000,
+        evaluate_every=3000,
     )
