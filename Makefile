@@ -49,6 +49,7 @@ bundle: .venv/dev.stamp ## evaluate, export and check the trained student: deplo
 	$(BIN)/throng-distill evaluate $(RUN)/best.safetensors --dataset plaza --counts $(RUN)/plaza.csv
 	$(BIN)/throng-deploy export $(RUN)/best.safetensors --name throng-m \
 		--counts $(RUN)/val.csv --counts $(RUN)/brt.csv --counts $(RUN)/empty.csv --counts $(RUN)/plaza.csv
+	$(BIN)/throng-deploy quantise throng-m --pictures $(DATA)/train
 	$(BIN)/throng-deploy parity throng-m --pictures $(DATA)/val
 
 screenshot: .venv/dev.stamp ## the pictures of the README, from a running service (needs Chromium)

@@ -19,6 +19,7 @@ from models.interval import IntervalTable
 ZOO = Path(__file__).parent / "zoo"
 MANIFEST = "manifest.json"
 MODEL = "model.fp32.onnx"
+MODEL_INT8 = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
 
 
@@ -68,6 +69,8 @@ class ParityRow(_Frozen):
     """Largest difference of a cell, in people."""
     mae_lost: float | None
     """MAE of the engine minus that of the net, relative to the net's; None without true counts."""
+    mae_lost_by_part: Mapping[str, float] = {}
+    """The same for each data set, by the first word of a picture's id."""
 
 
 class Manifest(_Frozen):
@@ -85,6 +88,8 @@ class Manifest(_Frozen):
     interval: IntervalTable
     training: Training
     parity: tuple[ParityRow, ...] = ()
+    calibrated_on: int | None = None
+    """From so many pictures the int8 model was made, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,11 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _points_elsewhere(path: Path) -> bool:
+    """ONNX names a file of external weights under this key; nothing of ours holds the word."""
+    return path.suffix == ".onnx" and b"location" in path.read_bytes()
+
+
 def _check(folder: Path, file: str, digest: str) -> None:
     path = folder / file
     if path.resolve().parent != folder.resolve():
@@ -153,3 +163,5 @@ def _check(folder: Path, file: str, digest: str) -> None:
         raise BundleError(f"{path} is missing: the bundle is not whole")
     if digest_of(path) != digest:
         raise BundleError(f"{path} was altered: its SHA-256 is not the one in the manifest")
+    if _points_elsewhere(path):
+        raise BundleError(f"{path} keeps weights in other files, which have no hash: export again")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy.bundle import MANIFEST, Manifest
+from deploy.bundle import MANIFEST, Manifest, ParityRow
 from models.interval import OFFSET
 
 CARD = "README.md"
@@ -36,6 +36,14 @@ def part_in_words(part: Mapping[str, Any]) -> str:
     which = f"{part['dataset']}, split {part['split']}"
     fold = "" if part["fold"] == "all" else f", fold {part['fold']}"
     return f"{PARTS.get(word, word)} ({which}{fold}; share {part['weight']:g})"
+
+
+def lost_in_words(row: ParityRow) -> str:
+    """The MAE that an engine loses, over all and on each data set."""
+    if row.mae_lost is None:
+        return "-"
+    parts = ", ".join(f"{part} {lost:+.2%}" for part, lost in row.mae_lost_by_part.items())
+    return f"{row.mae_lost:+.2%}" + (f" ({parts})" if len(row.mae_lost_by_part) > 1 else "")
 
 
 def card(m: Manifest) -> str:
@@ -119,13 +127,13 @@ def _parity(m: Manifest) -> str:
         return "## Engines\n\nNot compared with the net yet: `throng-deploy parity` does that."
     rows = []
     for r in m.parity:
-        lost = "-" if r.mae_lost is None else f"{r.mae_lost:+.3%}"
-        gaps = (f"{r.worst_count_gap:.4%}", f"{r.worst_cell_gap:.5f}", lost)
+        gaps = (f"{r.worst_count_gap:.4%}", f"{r.worst_cell_gap:.5f}", lost_in_words(r))
         rows.append((f"{r.engine} {r.precision}", str(r.pictures), *gaps))
     head = ("engine", "pictures", "worst count gap", "worst cell gap, people", "MAE lost")
+    int8 = f" The int8 model was calibrated on {m.calibrated_on} pictures." * bool(m.calibrated_on)
     return f"""## Engines
 
-Each engine against the trained net in fp32, on whole pictures at their own size:
+Each engine against the trained net in fp32, on whole pictures at their own size.{int8}
 
 {_table(head, rows)}"""
 
@@ -150,6 +158,7 @@ def _again(m: Manifest) -> str:
 throng-distill run {m.name}
 throng-distill evaluate runs/{m.name}/best.safetensors --split val --counts counts.csv
 throng-deploy export runs/{m.name}/best.safetensors --name {m.name} --counts counts.csv
+throng-deploy quantise {m.name} --pictures ../shared/data/train
 throng-deploy parity {m.name} --pictures ../shared/data/val
 ```
 

@@ -30,6 +30,7 @@ from deploy.bundle import (
     open_bundle,
 )
 from deploy.card import LICENCE, describe, part_in_words
+from deploy.lint import refuse_broken
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.errors import BundleError, DataError
 from models.interval import IntervalTable
@@ -104,7 +105,20 @@ def to_onnx(net: CountingNet) -> onnx.ModelProto:
     model: onnx.ModelProto = program.model_proto
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
+    refuse_broken(model, MODEL)
     return model
+
+
+def commit_here() -> str:
+    """The commit of the code that runs; "-dirty" where the tree had changes."""
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        said = subprocess.run(
+            git, cwd=Path(__file__).parent, check=True, capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return said.stdout.strip()
 
 
 def _fill(folder: Path, checkpoint: Path, *, validation: Validation, name: str) -> None:
@@ -122,7 +136,7 @@ def _fill(folder: Path, checkpoint: Path, *, validation: Validation, name: str) 
         schema_version=1,
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=_commit(),
+        commit=commit_here(),
         net=trained.name,
         arguments=trained.arguments,
         parameters=parameters_of(trained.net),
@@ -227,15 +241,3 @@ def _scores(pairs: Sequence[tuple[float, float]]) -> PartScores:
     if math.isnan(scores["nae"]):
         scores["nae"] = None
     return PartScores(**scores)
-
-
-def _commit() -> str:
-    """The commit of the code that exports; "-dirty" where the tree had changes."""
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        said = subprocess.run(
-            git, cwd=Path(__file__).parent, check=True, capture_output=True, text=True, timeout=30
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return said.stdout.strip()

@@ -4,7 +4,8 @@ Shapes: N frames, H x W pixels, h x w cells.
 """
 
 from concurrent.futures import Future
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,14 @@ from models.plugins import Plugins
 
 Frames = NDArray[np.uint8]
 Maps = NDArray[np.float32]
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+"""How an engine computes. int8 runs `model.int8.onnx`, so only a bundle that has one can; the rest
+of such a graph, and what `auto` means, are the engine's choice."""
 
-AUTO = ("tensorrt", "torch", "openvino", "onnxruntime")
+AUTO = ("tensorrt", "torch-cuda", "openvino", "onnxruntime")
 """The order in which `auto` looks for an engine: the fastest hardware first."""
+BY_NAME = ("torch-cpu",)
+"""Engines that `auto` never takes: others are always faster on the same hardware."""
 
 
 class Engine(Protocol):
@@ -47,12 +52,22 @@ class Backend(Protocol):
         """Why this engine cannot run here, or None where it can."""
         ...
 
-    def precisions(self) -> list[Precision]:
-        """What this machine computes in, fp32 first. Asked only where the engine is available."""
+    def precisions(self, bundle: Bundle) -> list[Precision]:
+        """What this machine can run that bundle in: fp32 first, then the slowest to the fastest;
+        `auto` is the last. Asked only where the engine is available."""
         ...
 
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
         """Raises EngineError, in one line."""
+        ...
+
+
+@runtime_checkable
+class Builds(Protocol):
+    """A backend that can make what it loads ahead of time, on the machine that will serve."""
+
+    def build(self, bundle: Bundle, *, precision: Precision, folder: Path | None = None) -> Path:
+        """Build anew, into a folder of its own choice or this one. Raises EngineError."""
         ...
 
 

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,18 @@ class OpenVinoEngine:
         # moment wait for each other for ever, the interpreter's lock in hand: build them here.
         openvino.Tensor(np.zeros(1, openvino.Type.u8.to_dtype()), shared_memory=True)
         self._core = openvino.Core()
-        can = precisions_of(self._core)
+        can = precisions_of(self._core, bundle)
         self.precision: str = can[-1] if precision == "auto" else precision
         if self.precision not in can:
             raise EngineError(
-                f"this processor has no {precision}: set precision to auto or {can[0]}"
+                f"OpenVINO runs bundle {bundle.name} here in {', '.join(can)}, not in {precision}: "
+                "set precision to auto or one of these"
             )
+        self._hint = "bf16" if _has_bf16(self._core) and self.precision != "fp32" else "f32"
         self.lanes = lanes
         self._rule = bundle.manifest.input
         try:
-            self._model = self._core.read_model(bundle.model("fp32"))
+            self._model = self._core.read_model(_model_of(bundle, self.precision))
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO cannot read bundle {bundle.name}: {_line(error)}"
@@ -90,7 +93,7 @@ class OpenVinoEngine:
         options = {
             "NUM_STREAMS": str(self.lanes),
             "INFERENCE_NUM_THREADS": self.lanes,
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
+            "INFERENCE_PRECISION_HINT": self._hint,
             "ENABLE_CPU_PINNING": False,
         }
         return self._core.compile_model(model, "CPU", options)
@@ -117,20 +120,33 @@ class OpenVino:
             return "the package openvino is not installed (pip install 'throng[openvino]')"
         return None
 
-    def precisions(self) -> list[Precision]:
+    def precisions(self, bundle: Bundle) -> list[Precision]:
         import openvino
 
-        return precisions_of(openvino.Core())
+        return precisions_of(openvino.Core(), bundle)
 
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
         cores = len(os.sched_getaffinity(0))
         return OpenVinoEngine(bundle, precision=precision, lanes=lanes or cores)
 
 
-def precisions_of(core: Any) -> list[Precision]:
-    """What the processor computes in, the fastest last."""
-    has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ["fp32", "bf16"] if has_bf16 else ["fp32"]
+def precisions_of(core: Any, bundle: Bundle) -> list[Precision]:
+    """What the processor can run the bundle in, the fastest last."""
+    can: list[Precision] = ["fp32"]
+    if _has_bf16(core):
+        can.append("bf16")
+    if "int8" in bundle.manifest.precisions:
+        can.append("int8")
+    return can
+
+
+def _has_bf16(core: Any) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _model_of(bundle: Bundle, precision: str) -> Path:
+    """bf16 is a hint to the fp32 graph; int8 is a graph of its own."""
+    return bundle.model("int8" if precision == "int8" else "fp32")
 
 
 def _line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """A tiny bundle with random weights: the line from checkpoint to engine without any training."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.bundle import Bundle
+from deploy.bundle import Bundle, open_bundle, shipped
 from deploy.export import export
+from deploy.parity import pictures_of
+from deploy.quantise import quantise
 from models.checkpoint import save_checkpoint
 from models.nets import NETS
 
@@ -56,6 +59,24 @@ def tiny(
     """Read only: tests that alter a bundle copy its folder."""
     out = tmp_path_factory.mktemp("zoo") / "tiny"
     return export(make_checkpoint(), counts=[counts], out=out, name="tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny: Bundle, split: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same with int8, calibrated on the split. Read only too."""
+    folder = tmp_path_factory.mktemp("zoo8") / "tiny"
+    shutil.copytree(tiny.folder, folder)
+    quantise(open_bundle(str(folder)), (picture.read() for picture in pictures_of(split)))
+    return open_bundle(str(folder))
+
+
+@pytest.fixture
+def shipped_models() -> list[Path]:
+    """Every ONNX file of every bundle that ships."""
+    bundles = [open_bundle(name) for name in shipped()]
+    return [
+        bundle.model(precision) for bundle in bundles for precision in bundle.manifest.precisions
+    ]
 
 
 @pytest.fixture(scope="session")

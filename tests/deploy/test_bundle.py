@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
-from deploy.bundle import MANIFEST, MODEL, WEIGHTS, Bundle, open_bundle, shipped
+from deploy.bundle import MANIFEST, MODEL, WEIGHTS, Bundle, digest_of, open_bundle, shipped
 from models.errors import BundleError
 
 Harm = Callable[[Path], None]
@@ -51,6 +52,12 @@ def forget_a_hash(folder: Path) -> None:
     edit(folder, lambda m: m["files"].pop(MODEL))
 
 
+def keep_weights_in_another_file(folder: Path) -> None:
+    model = onnx.load(folder / MODEL)
+    onnx.save_model(model, folder / MODEL, save_as_external_data=True, location="weights.bin")
+    edit(folder, lambda m: m["files"].update({MODEL: digest_of(folder / MODEL)}))
+
+
 def stop_halfway(folder: Path) -> None:
     text = (folder / MANIFEST).read_text("utf-8")
     (folder / MANIFEST).write_text(text[: len(text) // 2], encoding="utf-8")
@@ -79,6 +86,7 @@ def test_an_intact_bundle_opens_wherever_its_folder_lies(copy: Path) -> None:
         (name_a_file_outside, "'../x', which is outside"),
         (add_a_key, "colour_of_the_sky"),
         (come_from_the_future, "schema_version"),
+        (keep_weights_in_another_file, "weights in other files"),
         (forget_a_hash, "no hash for model.fp32.onnx"),
         (stop_halfway, "Invalid JSON"),
     ],

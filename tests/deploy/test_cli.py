@@ -46,6 +46,12 @@ def test_export_makes_a_bundle(
     assert open_bundle(f"{tmp_path}/mine").name == "mine"
 
 
+def test_quantise_adds_int8(throng_deploy: Type, copy: Path, split: Path) -> None:
+    code, said, _ = throng_deploy("quantise", copy, "--pictures", split, "--limit", 2)
+    assert (code, said) == (0, f"int8 added to bundle tiny: {copy}\n")
+    assert open_bundle(str(copy)).manifest.calibrated_on == 2
+
+
 def test_parity_prints_and_writes(throng_deploy: Type, copy: Path, split: Path) -> None:
     if BACKENDS["openvino"].unavailable():
         pytest.skip("openvino is not installed")
@@ -56,6 +62,18 @@ def test_parity_prints_and_writes(throng_deploy: Type, copy: Path, split: Path) 
     assert open_bundle(str(copy)).manifest.parity == ()
     assert throng_deploy(*words)[0] == 0
     assert {row.pictures for row in open_bundle(str(copy)).manifest.parity} == {2}
+
+
+@pytest.mark.slow
+def test_bench_measures_prints_and_saves(throng_deploy: Type, copy: Path, tmp_path: Path) -> None:
+    if BACKENDS["openvino"].unavailable():
+        pytest.skip("openvino is not installed")
+    case = ("--engine", "openvino", "--precision", "fp32", "--size", "64x32", "--lanes", 1)
+    words = ("bench", copy, *case, "--net", "csrnet:ratio=16", "--rounds", 1)
+    code, said, _ = throng_deploy(*words, "--out", tmp_path / "bench")
+    assert code == 0
+    assert all(name in said for name in ("tiny", "csrnet:ratio=16", "openvino fp32", "64x32"))
+    assert {path.suffix for path in (tmp_path / "bench").iterdir()} == {".json", ".md", ".png"}
 
 
 def test_list_says_what_can_run_here(throng_deploy: Type) -> None:

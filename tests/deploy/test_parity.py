@@ -24,12 +24,12 @@ def copy(tiny: Bundle, tmp_path: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def rows(tiny: Bundle, split: Path) -> list[ParityRow]:
-    return parity(tiny, pictures_of(split), engines=runnable_or_skip())
+    return parity(tiny, pictures_of(split), engines=runnable_or_skip(tiny))
 
 
-def runnable_or_skip() -> list[tuple[str, Precision]]:
+def runnable_or_skip(bundle: Bundle) -> list[tuple[str, Precision]]:
     try:
-        return runnable()
+        return runnable(bundle)
     except EngineError as error:
         pytest.skip(str(error))
 
@@ -40,12 +40,13 @@ def test_every_engine_counts_like_the_net_in_fp32(rows: list[ParityRow]) -> None
     hold(exact)
     assert {row.pictures for row in rows} == {4}
     assert all(row.mae_lost is not None for row in rows)
+    assert all(row.mae_lost_by_part == {"sha": row.mae_lost} for row in rows)
 
 
 def test_without_true_counts_no_mae_is_claimed(tiny: Bundle, split: Path) -> None:
     some = pictures_of(split / "images")
     assert [picture.true for picture in some] == [None] * 4
-    (row, *_) = parity(tiny, some, engines=runnable_or_skip()[:1])
+    (row, *_) = parity(tiny, some, engines=runnable_or_skip(tiny)[:1])
     assert row.mae_lost is None
 
 
@@ -56,7 +57,7 @@ def test_a_graph_of_other_weights_is_refused(
     hashes = {**copy.manifest.files, WEIGHTS: digest_of(copy.weights)}
     describe(copy.folder, copy.manifest.model_copy(update={"files": hashes}))
     altered = open_bundle(str(copy.folder))
-    rows = parity(altered, pictures_of(split), engines=runnable_or_skip()[:1])
+    rows = parity(altered, pictures_of(split), engines=runnable_or_skip(altered)[:1])
     with pytest.raises(ParityError, match=r" fp32: worst count gap .* the budget is 0.1%"):
         hold(rows)
 
@@ -73,6 +74,8 @@ def test_a_graph_of_other_weights_is_refused(
         ("fp32", 0.0, None, True),
         ("bf16", 0.02, 0.0049, True),
         ("bf16", 0.0, 0.0051, False),
+        ("int8", 0.1, 0.0149, True),
+        ("int8", 0.0, 0.0151, False),
     ],
 )
 def test_budgets(precision: str, gap: float, lost: float | None, holds: bool) -> None:
@@ -85,6 +88,16 @@ def test_budgets(precision: str, gap: float, lost: float | None, holds: bool) ->
     else:
         with pytest.raises(ParityError, match=f"abacus {precision}"):
             hold([row])
+
+
+def test_one_data_set_is_not_paid_for_with_another() -> None:
+    parts = {"sha": -0.02, "shb": 0.02}
+    row = ParityRow(
+        engine="abacus", precision="int8", pictures=2, worst_count_gap=0.1, worst_cell_gap=0.0,
+        mae_lost=0.0, mae_lost_by_part=parts,
+    )  # fmt: skip
+    with pytest.raises(ParityError, match=r"MAE lost on shb 2.000% .* the budget is 1.5%"):
+        hold([row])
 
 
 def test_what_was_found_goes_into_manifest_and_card_and_changes_nothing_else(

@@ -1,0 +1,124 @@
+"""TensorRT on an NVIDIA GPU: a plan a precision, kept for the next start; contexts on threads.
+
+Nobody of this project has run it on a GPU yet: what is proven, and by what, says
+`tests/deploy/tensorrt/README.md`.
+"""
+
+import importlib
+import importlib.util
+from functools import partial
+from pathlib import Path
+
+from deploy.bundle import Bundle, digest_of
+from deploy.engines import Backend, Engine, Precision
+from deploy.engines.tensorrt import build, calls, cuda, graph, plans
+from deploy.engines.tensorrt.lane import PlanRefused
+from deploy.engines.tensorrt.run import TensorRTEngine
+from models.errors import EngineError
+
+FOLDER = Path("~/.cache/throng/tensorrt")
+LANES = 2  # one computes while the other copies
+PACKAGES = ("tensorrt", "onnx")
+HALF = ("fp16", "int8")  # what is not int8 in an int8 model is float16
+
+
+class TensorRT:
+    def __init__(
+        self,
+        *,
+        folder: Path = FOLDER,
+        device: int = 0,
+        workspace_bytes: int = plans.WORKSPACE_BYTES,
+        open_gpu: build.OpenGpu | None = None,
+    ) -> None:
+        self._folder = folder
+        self._device = device
+        self._workspace_bytes = workspace_bytes
+        self._open_gpu = open_gpu or partial(cuda.PyCuda, device)
+
+    def unavailable(self) -> str | None:
+        for package in PACKAGES:
+            if importlib.util.find_spec(package) is None:
+                return (
+                    f"the package {package} is not installed (pip install 'throng[tensorrt]'); "
+                    "it needs an NVIDIA GPU"
+                )
+        try:
+            importlib.import_module("tensorrt")
+        except (ImportError, OSError, RuntimeError) as error:
+            return f"TensorRT needs an NVIDIA GPU and its libraries: {_line(error)}"
+        return cuda.no_gpu(self._device)
+
+    def precisions(self, bundle: Bundle) -> list[Precision]:
+        return (
+            ["fp32", "fp16", "int8"] if "int8" in bundle.manifest.precisions else ["fp32", "fp16"]
+        )
+
+    def build(self, bundle: Bundle, *, precision: Precision, folder: Path | None = None) -> Path:
+        """Build a plan ahead, whether or not there is one. Raises EngineError."""
+        kept = plans.Plans((folder or self._folder).expanduser())
+        facts = self._facts(bundle, self._exact(bundle, precision))
+        return kept.keep(bundle.name, facts, self._built(bundle, facts, kept))
+
+    def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
+        """Takes minutes the first time: it builds the plan."""
+        reason = self.unavailable()
+        if reason is not None:
+            raise EngineError(f"tensorrt cannot run here: {reason}")
+        kept = plans.Plans(self._folder.expanduser())
+        facts = self._facts(bundle, self._exact(bundle, precision))
+        plan = kept.find(bundle.name, facts)
+        run = partial(
+            TensorRTEngine,
+            rule=bundle.manifest.input,
+            precision=facts.precision,
+            lanes=lanes or LANES,
+            open_gpu=self._open_gpu,
+        )
+        if plan is not None:
+            try:
+                return run(plan)
+            except PlanRefused as error:
+                plans.log.warning("%s: building it again", error)
+        plan = self._built(bundle, facts, kept)
+        kept.keep(bundle.name, facts, plan)
+        return run(plan)
+
+    def _exact(self, bundle: Bundle, precision: Precision) -> Precision:
+        can = self.precisions(bundle)
+        if precision != "auto" and precision not in can:
+            raise EngineError(
+                f"TensorRT runs bundle {bundle.name} in {', '.join(can)}, not in {precision}: "
+                "set precision to auto or one of these"
+            )
+        return can[-1] if precision == "auto" else precision
+
+    def _built(self, bundle: Bundle, facts: plans.Facts, kept: plans.Plans) -> bytes:
+        onnx = graph.prepared(_source(bundle, facts.precision), half=facts.precision in HALF)
+        return build.build(onnx, facts, timings=kept.timings(facts), open_gpu=self._open_gpu)
+
+    def _facts(self, bundle: Bundle, precision: Precision) -> plans.Facts:
+        card = cuda.card(self._device)
+        multiple = bundle.manifest.input.multiple
+        return plans.Facts(
+            onnx=digest_of(_source(bundle, precision)),
+            precision=precision,
+            tensorrt=calls.version(),
+            gpu=f"{card.name} ({card.capability})",
+            driver=card.driver,
+            profiles=plans.profiles(multiple),
+            workspace_bytes=self._workspace_bytes,
+        )
+
+
+def _source(bundle: Bundle, precision: str) -> Path:
+    """The ONNX to build from. A bundle without its own fp16 file gets one made from fp32."""
+    own = precision in bundle.manifest.precisions
+    return bundle.model("fp32" if precision == "fp16" and not own else precision)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+backend: Backend = TensorRT()

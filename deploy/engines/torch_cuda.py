@@ -1,0 +1,149 @@
+"""torch on an NVIDIA GPU: fp16, channels last, one CUDA graph a shape, batches of up to eight.
+
+One worker thread owns the GPU's stream. Frames go up as uint8 from page-locked memory (a quarter of
+the bytes of float32) and are normalised there.
+"""
+
+import ctypes
+import importlib.util
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from deploy.bundle import Bundle
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames
+from models.errors import EngineError
+
+PRECISIONS: list[Precision] = ["fp32", "fp16"]
+GRAPHS_KEPT = 8  # each holds its own buffers; the least recently used goes first
+WARM_UP = 3  # calls in which cuDNN chooses its kernels: a graph records what was chosen
+
+Shape = tuple[int, ...]
+
+
+class Runner(Protocol):
+    """Runs frames of one shape; fewer frames than it has room for are fine."""
+
+    def run(self, frames_NHW3: Frames) -> Maps: ...
+
+
+class Graphs:
+    """Runners of the latest shapes. The number of frames is rounded up to a power of two, so that
+    a camera more or less does not build another graph."""
+
+    def __init__(self, build: Callable[[Shape], Runner], *, keep: int = GRAPHS_KEPT) -> None:
+        self._build = build
+        self._keep = keep
+        self._runners: OrderedDict[Shape, Runner] = OrderedDict()
+
+    def run(self, frames_NHW3: Frames) -> Maps:
+        number, *size = frames_NHW3.shape
+        shape = (1 << (number - 1).bit_length(), *size)
+        if shape not in self._runners:
+            while len(self._runners) >= self._keep:  # first: its memory may be needed
+                self._runners.popitem(last=False)
+            self._runners[shape] = self._build(shape)
+        self._runners.move_to_end(shape)
+        return self._runners[shape].run(frames_NHW3)
+
+    def shapes(self) -> list[Shape]:
+        """The least recently used first."""
+        return list(self._runners)
+
+    def clear(self) -> None:
+        self._runners.clear()
+
+
+class CudaGraph:
+    """A recorded run of the net, and the buffers that it reads and writes."""
+
+    def __init__(self, net: Any, shape: Shape, stream: Any) -> None:
+        import torch
+
+        self._stream = stream
+        self._pinned_in = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
+        self._graph = torch.cuda.CUDAGraph()
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+        with torch.inference_mode(), exact, torch.cuda.stream(stream):
+            self._frames = torch.zeros(shape, dtype=torch.uint8, device=stream.device)
+            for _ in range(WARM_UP):
+                net(self._frames)
+            stream.synchronize()
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                self._maps = net(self._frames)
+        self._pinned_out = torch.empty(self._maps.shape, dtype=torch.float32, pin_memory=True)
+        self._done = torch.cuda.Event(blocking=True)  # waiting for it takes no processor time
+
+    def run(self, frames_NHW3: Frames) -> Maps:
+        import torch
+
+        number = len(frames_NHW3)
+        self._pinned_in.numpy()[:number] = frames_NHW3
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            self._frames[:number].copy_(self._pinned_in[:number], non_blocking=True)
+            self._graph.replay()
+            self._pinned_out[:number].copy_(self._maps[:number], non_blocking=True)
+            self._done.record(self._stream)
+        self._done.synchronize()
+        maps: Maps = self._pinned_out.numpy()[:number].copy()
+        return maps
+
+
+class TorchCudaEngine:
+    name = "torch-cuda"
+    batch = 8
+
+    def __init__(self, bundle: Bundle, *, precision: Precision, lanes: int) -> None:
+        import torch
+
+        from deploy.engines import _torch
+
+        self.precision = _torch.chosen(precision, PRECISIONS, bundle)
+        self.lanes = lanes
+        self._rule = bundle.manifest.input
+        net = _torch.deployed(bundle, precision=self.precision, device="cuda")
+        stream = torch.cuda.Stream()
+        self._graphs = Graphs(lambda shape: CudaGraph(net, shape, stream))
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="torch-cuda")
+
+    def submit(self, frames_NHW3: Frames) -> Future[Maps]:
+        return self._pool.submit(self._infer, frames_NHW3)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+        self._graphs.clear()
+
+    def _infer(self, frames_NHW3: Frames) -> Maps:
+        check_frames(frames_NHW3, self._rule)
+        try:
+            return self._graphs.run(frames_NHW3)
+        except RuntimeError as error:
+            first = str(error).partition("\n")[0]
+            raise EngineError(f"torch failed on {frames_NHW3.shape}: {first}") from error
+
+
+class TorchCuda:
+    def unavailable(self) -> str | None:
+        """Without importing torch where that is pointless: it takes a second and 200 MB."""
+        if importlib.util.find_spec("torch") is None:
+            return "the package torch is not installed (pip install torch)"
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError:
+            return "needs an NVIDIA GPU and its driver: there is no libcuda.so.1"
+        import torch
+
+        if not torch.cuda.is_available():
+            return "needs an NVIDIA GPU and a torch built for it: torch finds none"
+        return None
+
+    def precisions(self, bundle: Bundle) -> list[Precision]:
+        return PRECISIONS.copy()
+
+    def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
+        """Two lanes: while one batch is on the GPU, the next one is gathered."""
+        return TorchCudaEngine(bundle, precision=precision, lanes=lanes or 2)
+
+
+backend: Backend = TorchCuda()

@@ -1,0 +1,96 @@
+"""The ONNX that TensorRT gets, run on the CPU: half precision counts like the net."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from deploy.bundle import Bundle
+from deploy.engines.tensorrt.graph import prepared
+from models.errors import EngineError
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+
+
+def run(content: bytes) -> NDArray[np.float32]:
+    runtime = pytest.importorskip("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    maps: NDArray[np.float32] = session.run(None, {"frames": FRAMES})[0]
+    return maps
+
+
+def types_of(content: bytes) -> set[int]:
+    graph = onnx.load_from_string(content).graph
+    return {tensor.data_type for tensor in graph.initializer if tensor.dims}
+
+
+def test_uint8_meets_a_cast_before_anything_else(tiny: Bundle) -> None:
+    for half in (False, True):
+        graph = onnx.load_from_string(prepared(tiny.model("fp32"), half=half)).graph
+        first = [node for node in graph.node if "frames" in node.input]
+        assert [node.op_type for node in first] == ["Cast"]
+
+
+def test_the_graph_still_answers_the_same(tiny: Bundle) -> None:
+    before = run(tiny.model("fp32").read_bytes())
+    np.testing.assert_allclose(run(prepared(tiny.model("fp32"), half=False)), before, atol=1e-5)
+
+
+def test_half_precision_counts_like_the_net_and_gives_float32(tiny: Bundle) -> None:
+    before = run(tiny.model("fp32").read_bytes())
+    content = prepared(tiny.model("fp32"), half=True)
+    after = run(content)
+    assert after.dtype == np.float32
+    np.testing.assert_allclose(after, before, atol=0.01)
+    assert after.sum() == pytest.approx(before.sum(), rel=0.01)
+    assert onnx.TensorProto.FLOAT not in types_of(content)
+
+
+def test_int8_keeps_its_scales_in_half_precision(tiny: Bundle, tmp_path: Path) -> None:
+    """A Q/DQ pair around each convolution, as explicit quantisation has it."""
+    path = tmp_path / "model.int8.onnx"
+    onnx.save(quantised(onnx.load(tiny.model("fp32"))), path)
+    before, after = run(path.read_bytes()), run(prepared(path, half=True))
+    assert after.sum() == pytest.approx(before.sum(), rel=0.05)
+
+
+def test_numbers_that_float16_cannot_hold_are_refused(tiny: Bundle, tmp_path: Path) -> None:
+    model = onnx.load(tiny.model("fp32"))
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    values = onnx.numpy_helper.to_array(weight) * 1e9
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, tmp_path / "loud.onnx")
+    with pytest.raises(EngineError, match="numbers that float16 cannot: use fp32"):
+        prepared(tmp_path / "loud.onnx", half=True)
+
+
+def test_a_graph_that_is_none_is_refused_in_one_line(tiny: Bundle, tmp_path: Path) -> None:
+    model = onnx.load(tiny.model("fp32"))
+    model.graph.node[3].input[0] = "nowhere"
+    onnx.save(model, tmp_path / "broken.onnx")
+    with pytest.raises(EngineError, match=r"broken\.onnx cannot be made ready") as refused:
+        prepared(tmp_path / "broken.onnx", half=True)
+    assert "\n" not in str(refused.value)
+
+
+def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Symmetric int8 in front of every convolution's input."""
+    graph, nodes = model.graph, []
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.05, np.float32), "scale"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.int8), "zero"))
+    for number, node in enumerate(graph.node):
+        if node.op_type == "Conv":
+            q, dq = f"q{number}", f"dq{number}"
+            for kind, one, two in (("Quantize", node.input[0], q), ("Dequantize", q, dq)):
+                names = [one, "scale", "zero"]
+                nodes.append(onnx.helper.make_node(f"{kind}Linear", names, [two]))
+            node.input[0] = dq
+        nodes.append(node)
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+    return model
