@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deploy import bench as speed
@@ -193,7 +194,7 @@ def list_() -> None:
     engines = Table("engine", "precisions of each bundle, or why it cannot run here")
     for name in BACKENDS.names():
         backend = BACKENDS[name]
-        engines.add_row(name, backend.unavailable() or _runs(backend))
+        engines.add_row(name, escape(backend.unavailable() or _runs(backend)))
     console.print(engines)
 
 

@@ -19,7 +19,6 @@ from models.errors import EngineError
 FOLDER = Path("~/.cache/throng/tensorrt")
 LANES = 2  # one computes while the other copies
 PACKAGES = ("tensorrt", "onnx")
-HALF = ("fp16", "int8")  # what is not int8 in an int8 model is float16
 
 
 class TensorRT:
@@ -94,7 +93,7 @@ class TensorRT:
         return can[-1] if precision == "auto" else precision
 
     def _built(self, bundle: Bundle, facts: plans.Facts, kept: plans.Plans) -> bytes:
-        onnx = graph.prepared(_source(bundle, facts.precision), half=facts.precision in HALF)
+        onnx = graph.prepared(_source(bundle, facts.precision), half=facts.precision == "fp16")
         return build.build(onnx, facts, timings=kept.timings(facts), open_gpu=self._open_gpu)
 
     def _facts(self, bundle: Bundle, precision: Precision) -> plans.Facts:

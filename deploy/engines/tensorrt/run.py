@@ -200,11 +200,13 @@ class _Worker:
         return choice._replace(number=min(choice.number, room))
 
     def _start(self, job: _Job) -> None:
-        while job.taken < len(job.frames_NHW3) and not job.future.done():
+        while job.taken < len(job.frames_NHW3):
             choice = self._at_once(job)
             some_NHW3 = job.frames_NHW3[job.taken : job.taken + choice.number]
             while not self._lane.takes(some_NHW3.shape):
                 self._finish()
+            if job.future.done():
+                return  # an earlier run of it failed
             self._lane.start(some_NHW3, choice.profile)
             self.pending.append(job)
             job.taken += choice.number

@@ -264,19 +264,10 @@ class Runtime(Fake):
 
 
 CLASSES = (
-    ILogger,
-    IErrorRecorder,
-    IProgressMonitor,
-    IOptimizationProfile,
-    ITimingCache,
-    IBuilderConfig,
-    ParserError,
-    OnnxParser,
-    IExecutionContext,
-    ICudaEngine,
-    Builder,
-    Runtime,
-)
+    ILogger, IErrorRecorder, IProgressMonitor, IOptimizationProfile, ITimingCache,
+    IBuilderConfig, ParserError, OnnxParser, IExecutionContext,
+    ICudaEngine, Builder, Runtime,
+)  # fmt: skip
 
 
 def fake_tensorrt(world: World) -> ModuleType:

@@ -96,9 +96,9 @@ def test_explicit_int8_is_built_and_runs(
     """With one scale for all: it says that Q/DQ is accepted, not that it counts well."""
     path = tmp_path / "model.int8.onnx"
     onnx.save(quantised(onnx.load(shipped.model("fp32"))), path)
-    facts = backend._facts(shipped, "fp16")
+    facts = backend._facts(shipped, "fp32")
     plan = build.build(
-        graph.prepared(path, half=True), facts,
+        graph.prepared(path, half=False), facts,
         timings=tmp_path / "timings", open_gpu=backend._open_gpu,
     )  # fmt: skip
     assert plan
