@@ -46,13 +46,14 @@ class _Client:
     async def send(self, letter: Seen | dict[str, Any]) -> None:
         """Raises TimeoutError where the client does not take it."""
         camera = letter.reading.camera if isinstance(letter, Seen) else letter["camera"]
-        if self.wants.cameras is not None and camera not in self.wants.cameras:
+        wants = self.wants  # a subscription may change it while we send
+        if wants.cameras is not None and camera not in wants.cameras:
             return
         if not isinstance(letter, Seen):
             await self.text(letter)
         elif self._due(camera):
             await self.text(letter.reading.message())
-            if self.wants.heatmaps:
+            if wants.heatmaps:
                 await self._picture(letter)
 
     async def text(self, message: dict[str, Any]) -> None:
