@@ -1,7 +1,6 @@
 """throng-deploy: make bundles from checkpoints, check and measure the engines that run them."""
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,8 @@ from deploy.card import lost_in_words
 from deploy.engines import BACKENDS, Backend, Builds, Precision
 from deploy.export import export as export_bundle
 from deploy.quantise import quantise as add_int8
-from models.errors import ConfigError, EngineError, ThrongError
+from models.commands import run_command
+from models.errors import ConfigError, EngineError
 from models.progress import tracked
 
 app = typer.Typer(
@@ -214,11 +214,7 @@ def _table(rows: list[ParityRow]) -> Table:
 
 
 def main() -> None:
-    try:
-        app()
-    except ThrongError as error:
-        print(f"throng-deploy: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+    run_command(app, "throng-deploy")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from distill.methods import METHODS
 from distill.recipes import Fold, Part, recipe, recipes
 from distill.run import train
 from models.checkpoint import load_checkpoint
-from models.errors import ThrongError
+from models.commands import run_command
 from models.nets import NETS
 from models.progress import tracked
 
@@ -105,11 +104,7 @@ def _write_counts(path: Path, counted: list[Counted]) -> None:
 
 
 def main() -> None:
-    try:
-        app()
-    except ThrongError as error:
-        print(f"throng-distill: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+    run_command(app, "throng-distill")
 
 
 if __name__ == "__main__":

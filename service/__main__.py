@@ -16,8 +16,9 @@ from rich.table import Table
 
 from deploy.bundle import Bundle, open_bundle
 from deploy.engines import Engine, load_engine
+from models.commands import run_command
 from models.density import Map, count
-from models.errors import ConfigError, PictureError, ThrongError
+from models.errors import ConfigError, PictureError
 from service import VERSION
 from service.app import create_app, farewell
 from service.overlay import encode, overlay
@@ -203,11 +204,7 @@ def _hello(url: str, settings: Settings, bundle: Bundle, engine: Engine) -> str:
 
 
 def main() -> None:
-    try:
-        app()
-    except ThrongError as error:
-        print(f"throng: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+    run_command(app, "throng")
 
 
 if __name__ == "__main__":

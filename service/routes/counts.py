@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Annotated, Literal
 
+import cv2
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
@@ -123,8 +124,6 @@ async def _picture(request: Request, *, limit: int) -> bytes:
 
 
 def _heatmap(image_HW3: Image, answer: Answer, stride: int) -> Embedded:
-    import cv2
-
     height, width = answer.counted_hw
     if image_HW3.shape[:2] != answer.counted_hw:
         image_HW3 = cv2.resize(image_HW3, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]

@@ -1,0 +1,15 @@
+"""How our command lines end: what we raise on purpose is one line and a code, never a traceback."""
+
+import sys
+from collections.abc import Callable
+
+from models.errors import ThrongError
+
+
+def run_command(app: Callable[[], object], name: str) -> None:
+    """Run a command line; exit codes: 0 fine, 2 the user's input, 3 our artefact, 1 the rest."""
+    try:
+        app()
+    except ThrongError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  # a command's own output
+        sys.exit(error.exit_code)
