@@ -10,7 +10,7 @@ from hypothesis import settings
 from tests.running import ROOT, Running, free_port, serving, wait_until  # noqa: F401
 
 DATA = ROOT.parent / "shared" / "data"
-MAY_SKIP = ("no data pack", "NVIDIA GPU", "torch-cpu has no int8")
+MAY_SKIP = ("no data pack", "NVIDIA GPU", "torch-cpu has no int8", "no built pycuda")
 
 settings.register_profile("plain", deadline=None, derandomize=True)
 settings.load_profile("plain")
