@@ -75,10 +75,18 @@ class Row:
 
         None where that is unknown, or where the processor cannot have done the work itself.
         """
+        return self._share(peak, self.result.cpu_ms if self.result else None)
+
+    def share_in_convolutions(self, peak: Mapping[str, float]) -> float | None:
+        """The same, counting only the time inside convolutions. None where it is not counted."""
+        batch_ms = self.result.convolutions_ms if self.result else None
+        return self._share(peak, batch_ms / self.case.batch if batch_ms else None)
+
+    def _share(self, peak: Mapping[str, float], frame_ms: float | None) -> float | None:
         most = peak.get(self.case.precision)
-        if most is None or self.result is None or not self.result.cpu_ms:
+        if most is None or not frame_ms:
             return None
-        share = 1e12 * self.gmac / self.result.cpu_ms / most
+        share = 1e12 * self.gmac / frame_ms / most
         return share if share <= 1 else None
 
 
@@ -100,6 +108,7 @@ class Run:
         for row, of in zip(plain["rows"], self.rows, strict=True):
             del row["case"]["bundle"]
             row["share_of_peak"] = of.share_of_peak(self.peak)
+            row["share_in_convolutions"] = of.share_in_convolutions(self.peak)
         return plain
 
 

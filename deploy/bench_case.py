@@ -16,6 +16,7 @@ from statistics import median
 
 import numpy as np
 
+from deploy.bench_layers import convolutions_ms
 from deploy.bundle import open_bundle
 from deploy.engines import BACKENDS, Engine, Frames, Precision
 from models.errors import ThrongError
@@ -56,6 +57,8 @@ class Measured:
     """The same, to the first answer: compiling included."""
     rss_mb: float
     peak_rss_mb: float
+    convolutions_ms: float | None
+    """Time in the convolutions of one batch on one thread, where the engine counts layers."""
     count: float
     """Of the first frame, which is noise: shows that engines computed the same thing."""
 
@@ -82,6 +85,7 @@ def measure(case: Case) -> Measured:
     rounds = [_run(engine, frames, seconds=case.round_s) for _ in range(case.rounds)]
     memory = dict(_memory_mb())
     engine.close()
+    counts = case.engine == "openvino"
     latencies_ms = 1e3 * np.concatenate([one.latencies_s for one in rounds])
     done = [len(one.latencies_s) * case.batch for one in rounds]
     return Measured(
@@ -95,6 +99,7 @@ def measure(case: Case) -> Measured:
         first_s=first_s,
         rss_mb=memory["VmRSS"],
         peak_rss_mb=memory["VmHWM"],
+        convolutions_ms=convolutions_ms(bundle, case.precision, frames[0]) if counts else None,
         count=float(first[0].sum()),
     )
 

@@ -15,7 +15,7 @@ from deploy.bench_case import Measured
 
 HEAD = (
     "model", "engine", "size", "batch", "lanes", "frames/s", "p50 ms", "p99 ms", "CPU ms/frame",
-    "ratio", "GMAC", "of peak", "RSS MB", "first s", "others",
+    "ratio", "GMAC", "of peak", "in convs", "RSS MB", "first s", "others",
 )  # fmt: skip
 PANELS = 3  # of the plot, side by side
 MARKERS = {"fp32": "o", "fp16": "D", "bf16": "s", "int8": "^"}
@@ -71,6 +71,7 @@ def _legend(run: Run, reference: str | None) -> str:
 - frames/s and CPU ms/frame are medians over rounds. CPU time is the whole process's.
 - ratio: CPU ms/frame divided by that {beside if reference else "of a reference (none given)"}.
 - of peak: convolutions' multiply-adds against the peak in that precision, by CPU time.
+- in convs: the same, by the time inside convolutions on one thread, where the engine counts layers.
 - first s: from loading the framework to the first answer. RSS includes Python and numpy.
 - others: cores that other processes kept busy during the case. The load average was
   {min(loads):.1f} to {max(loads):.1f}; where others is not near zero, trust CPU ms alone."""
@@ -82,7 +83,8 @@ def _cells(run: Run, row: Row, reference: str | None) -> tuple[str, ...]:
     what = (row.name, f"{case.engine} {case.precision}", size, str(case.batch), str(case.lanes))
     if row.result is None:
         return (*what, "failed", *("" for _ in HEAD[len(what) + 1 :]))
-    r, share, ratio = row.result, row.share_of_peak(run.peak), _ratio(run.rows, row, reference)
+    r, ratio = row.result, _ratio(run.rows, row, reference)
+    shares = (row.share_of_peak(run.peak), row.share_in_convolutions(run.peak))
     return (
         *what,
         f"{r.frames_per_s:.1f}",
@@ -91,7 +93,7 @@ def _cells(run: Run, row: Row, reference: str | None) -> tuple[str, ...]:
         f"{r.cpu_ms:.1f}",
         "" if ratio is None else f"{ratio:.2f}",
         f"{row.gmac:.2f}",
-        "" if share is None else f"{share:.0%}",
+        *("" if share is None else f"{share:.0%}" for share in shares),
         f"{r.rss_mb:.0f}",
         f"{r.first_s:.2f}",
         f"{r.others:.1f}",

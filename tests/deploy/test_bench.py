@@ -23,7 +23,8 @@ from models.nets import Pixels
 
 MEASURED = Measured(
     frames_per_s=50.0, p50_ms=20.0, p99_ms=30.0, batches=250, cpu_ms=20.0, others=0.1, load_s=0.2,
-    first_s=0.4, rss_mb=150.0, peak_rss_mb=160.0, count=1.5,
+    first_s=0.4, rss_mb=150.0, peak_rss_mb=160.0, convolutions_ms=16.0,
+    count=1.5,
 )  # fmt: skip
 CASE = Case("/tmp/somewhere/tiny", "openvino", "fp32", height=64, width=96, batch=1, lanes=1)
 PEAK = {"fp32": 1e11, "int8": 4e12}
@@ -149,6 +150,13 @@ def test_a_share_of_the_peak_is_work_by_processor_time() -> None:
     assert replace(row(), result=None).share_of_peak(PEAK) is None
 
 
+def test_a_share_in_convolutions_leaves_out_what_is_around_them() -> None:
+    assert row().share_in_convolutions(PEAK) == pytest.approx(0.625)  # 16 of the 20 ms
+    assert row(batch=2).share_in_convolutions({"fp32": 2e11}) == pytest.approx(0.625)
+    uncounted = replace(MEASURED, convolutions_ms=None)
+    assert replace(row(), result=uncounted).share_in_convolutions(PEAK) is None
+
+
 def test_ratios_are_to_the_reference_in_int8_and_otherwise_alike() -> None:
     rows = (
         row(cpu_ms=5.0, precision="int8"),
@@ -157,7 +165,7 @@ def test_ratios_are_to_the_reference_in_int8_and_otherwise_alike() -> None:
         row(cpu_ms=5.0, batch=4),
     )
     table = [line.split(" | ") for line in markdown(run_of(*rows), reference="ref").splitlines()]
-    cells = [line[9] for line in table if len(line) == 15][2:]
+    cells = [line[9] for line in table if len(line) == 16][2:]
     assert cells == ["0.50", "1.00", "1.00", ""]
     assert "ratio: CPU ms/frame divided by that of a ref" in markdown(run_of(*rows))
 
