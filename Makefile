@@ -33,7 +33,7 @@ layers: .venv/dev.stamp ## imports point one way
 	$(BIN)/lint-imports
 
 fast: .venv/dev.stamp ## tests under two seconds
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow and not long"
 
 # glibc gives large buffers back to the kernel after each step unless it is told not to: up to 30 %.
 train: export MALLOC_MMAP_THRESHOLD_ = 1073741824

@@ -5,26 +5,22 @@ Results are dated files with machine, versions, commit and load: they are added,
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from deploy.bench_case import Case, Measured
 from deploy.bench_nets import gmac
 from deploy.bundle import Bundle
-from deploy.export import commit_here
 from deploy.parity import runnable
 from deploy.peak import peaks
 from models.errors import ConfigError
+from models.machine import commit_here, machine, versions
 
-PACKAGES = ("numpy", "onnxruntime", "openvino", "tensorrt", "torch")
 LIMIT_S = 900  # a case that takes longer is given up
 
 Measure = Callable[[Case], Measured | str]
@@ -136,8 +132,8 @@ def bench(
     return Run(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit_here(),
-        machine=_machine(),
-        versions=dict(_versions()),
+        machine=machine(),
+        versions=versions(),
         peak={key: max(macs, after.get(key, 0.0)) for key, macs in before.items()},
         rows=rows,
     )
@@ -179,23 +175,3 @@ def _size(text: str, bundle: Bundle) -> tuple[int, int]:
             f"--size {text!r}: wanted WIDTHxHEIGHT, multiples of {multiple} for {bundle.name}"
         )
     return int(width), int(height)
-
-
-def _machine() -> dict[str, Any]:
-    cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    names = [line.split(":")[1].strip() for line in cpu.splitlines() if "model name" in line]
-    return {
-        "processor": names[0] if names else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in PACKAGES:
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            continue

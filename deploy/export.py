@@ -4,7 +4,6 @@ import csv
 import logging
 import math
 import shutil
-import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from deploy.lint import refuse_broken
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.errors import BundleError, DataError
 from models.interval import IntervalTable
+from models.machine import commit_here
 from models.metrics import Scores
 from models.nets import CountingNet, Pixels, parameters_of
 
@@ -107,18 +107,6 @@ def to_onnx(net: CountingNet) -> onnx.ModelProto:
     onnx.checker.check_model(model, full_check=True)
     refuse_broken(model, MODEL)
     return model
-
-
-def commit_here() -> str:
-    """The commit of the code that runs; "-dirty" where the tree had changes."""
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        said = subprocess.run(
-            git, cwd=Path(__file__).parent, check=True, capture_output=True, text=True, timeout=30
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return said.stdout.strip()
 
 
 def _fill(folder: Path, checkpoint: Path, *, validation: Validation, name: str) -> None:

@@ -14,20 +14,27 @@ from service import VERSION, problems
 from service.batching import Batcher
 from service.cameras import Cameras
 from service.counting import CameraLine, PictureCounter, Wiring
+from service.following import SettingsFile
 from service.history import History
 from service.hub import Hub
 from service.metrics import Metrics
+from service.pacing import Pace, keep_pace
 from service.parts import Parts
+from service.reader.readers import Readers
 from service.routes import cameras, counts, health, live, page
 from service.settings import Camera, Settings
 
-DRAIN_S = 5.0
+DRAIN_S = 3.0
 FAREWELL_S = 2.0
+CLOSE_S = 2.0  # each, for what might hang
 
 
-def create_app(settings: Settings, *, bundle: Bundle, engine: Engine, data: Path) -> FastAPI:
+def create_app(
+    settings: Settings, *, bundle: Bundle, engine: Engine, data: Path, file: Path | None = None
+) -> FastAPI:
     """The app owns the engine from now on, and closes it when it ends.
 
+    `file`: where the settings came from; edits of it are followed.
     Raises ConfigError where the history cannot be kept in `data`.
     """
     registry = CollectorRegistry()
@@ -43,21 +50,29 @@ def create_app(settings: Settings, *, bundle: Bundle, engine: Engine, data: Path
         running = [
             asyncio.create_task(parts.batcher.run()),
             asyncio.create_task(parts.cameras.watch()),
+            asyncio.create_task(
+                keep_pace(parts.pace, parts.cameras, parts.batcher.tally, show=metrics.load.set)
+            ),
         ]
         for name, camera in settings.cameras.items():
             parts.cameras.add(name, camera)
+        if file:
+            parts.file = SettingsFile(file, settings, parts.cameras)
+            running.append(asyncio.create_task(parts.file.follow()))
         try:
             yield
         finally:
             parts.ending.set()
             for task in running:
                 task.cancel()
-            await asyncio.to_thread(parts.cameras.close)
+            await parts.cameras.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
                     await parts.batcher.drain()
-            await asyncio.to_thread(history.close)
-            await asyncio.to_thread(engine.close)
+            for close in (history.close, engine.close):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_S):
+                        await asyncio.to_thread(close)
 
     app = FastAPI(title="Throng", version=VERSION, summary="Counts people.", lifespan=lifespan)
     problems.install(app)
@@ -87,7 +102,7 @@ def _parts(
     hub = Hub(metrics)
     batcher = Batcher(engine, settings.batching, metrics)
 
-    wiring = Wiring(bundle, batcher, hub, history, metrics)
+    wiring = Wiring(bundle, batcher, hub, history)
 
     def line(name: str, camera: Camera) -> CameraLine:
         return CameraLine(name, camera, wiring)
@@ -101,6 +116,14 @@ def _parts(
         history=history,
         hub=hub,
         batcher=batcher,
-        cameras=Cameras(hub, batcher, line=line, most=settings.server.max_cameras),
+        cameras=Cameras(
+            hub,
+            batcher,
+            Readers(metrics, each=settings.server.cameras_per_reader),
+            line=line,
+            most=settings.server.max_cameras,
+            max_age_s=settings.batching.max_age_s,
+        ),
+        pace=Pace(patience_s=settings.batching.max_age_s / 2),
         pictures=PictureCounter(settings, bundle, batcher),
     )

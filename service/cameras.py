@@ -1,41 +1,53 @@
-"""All cameras of this service: adding, removing, watching. Belongs to the event loop.
-
-Cameras live in threads of their own; what they say is handed to the loop, nothing else is shared.
-"""
+"""All cameras of this service: adding, removing, watching. Belongs to the event loop."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from models.errors import Overloaded
+from models.errors import Overloaded, SourceError
 from service.batching import Batcher
-from service.camera import CameraThread
+from service.camera import CameraLife
 from service.counting import CameraLine
 from service.hub import Hub
-from service.ingest import Frame
+from service.ingest import Frame, Stream
+from service.reader.process import Attempt
+from service.reader.readers import Readers
 from service.readings import State
 from service.settings import Camera
 
+RUNNING = ("live", "dark", "frozen")  # states in which frames are counted
 WATCH_S = 0.25
+SILENT_S = 10.0  # nothing came from the camera, not even pictures that are not due
+VIEW_S = 8.0  # to open another stream and see its first picture
 
 
 @dataclass(frozen=True)
 class _Entry:
     settings: Camera
     line: CameraLine
-    thread: CameraThread
+    life: CameraLife
+    task: asyncio.Task[None]
 
 
 class Cameras:
-    """The cameras by name. It is also what their threads talk to (`service.camera.Ears`)."""
+    """The cameras by name. It is also what their lives talk to (`service.camera.Ears`)."""
 
     def __init__(
-        self, hub: Hub, batcher: Batcher, *, line: Callable[[str, Camera], CameraLine], most: int
+        self,
+        hub: Hub,
+        batcher: Batcher,
+        readers: Readers,
+        *,
+        line: Callable[[str, Camera], CameraLine],
+        most: int,
+        max_age_s: float,
     ) -> None:
-        self._hub, self._batcher, self._line, self._most = hub, batcher, line, most
+        self._hub, self._batcher, self._readers = hub, batcher, readers
+        self._line, self._most, self._max_age_s = line, most, max_age_s
         self._entries: dict[str, _Entry] = {}
-        self._loop = asyncio.get_running_loop()
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
@@ -46,73 +58,140 @@ class Cameras:
     def settings(self, name: str) -> Camera:
         return self._entries[name].settings
 
+    def reader(self, name: str) -> int | None:
+        """The process that reads it now."""
+        attempt = self._entries[name].life.attempt
+        return attempt.reader if attempt else None
+
     def add(self, name: str, settings: Camera) -> None:
         """Start a camera; one of that name is replaced. Raises Overloaded at the limit."""
         if name in self._entries:
             self.remove(name)
         if len(self._entries) >= self._most:
             raise Overloaded(f"{self._most} cameras are the limit (server.max_cameras)")
-        thread = CameraThread(name, settings, self)
-        self._entries[name] = _Entry(settings, self._line(name, settings), thread)
         self._hub.admit(name, rate=settings.rate, zones=settings.zones)
-        thread.start()
+        life = CameraLife(name, settings.ask(max_age_s=self._max_age_s), self, self._readers)
+        task = asyncio.create_task(life.live(), name=f"camera {name}")
+        self._entries[name] = _Entry(settings, self._line(name, settings), life, task)
 
     def remove(self, name: str) -> None:
-        """Its series vanish at once; its thread ends when its read does."""
+        """Its series vanish at once; its thread in a reader ends when its read does."""
         entry = self._entries.pop(name)
-        entry.thread.stop()
+        entry.life.end()
+        entry.task.cancel()
         self._batcher.withdraw(name)
         entry.line.close()
         self._hub.forget(name)
 
-    def close(self) -> None:
-        for entry in self._entries.values():
-            entry.thread.stop()
-        for entry in self._entries.values():
-            entry.thread.join(timeout_s=0.5)
+    def asked(self) -> dict[str, float]:
+        """Counts a second that running cameras are asked for; no more than they have pictures."""
+        return {
+            name: min(entry.settings.rate, self._fps(name))
+            for name, entry in self._entries.items()
+            if self._hub.states[name][0] in RUNNING
+        }
+
+    def _fps(self, name: str) -> float:
+        stream = self._hub.streams.get(name)
+        return (stream and stream.fps) or math.inf
+
+    def set_rate(self, name: str, rate: float) -> None:
+        """Ask for fewer counts a second than its settings do, or for as many again."""
+        self._entries[name].life.set_rate(rate)
+        self._hub.target(name, rate)
+
+    async def view(self, name: str) -> Frame:
+        """A picture of its `view` stream, opened for this one picture.
+
+        Raises SourceError where that stream gives none in time.
+        """
+        settings = self._entries[name].settings
+        address = (settings.view or settings.source).get_secret_value()
+        ask = replace(
+            settings.ask(max_age_s=VIEW_S), source=address, size=(1920, 1080), decode="keyframes"
+        )
+        glance = _Glance()
+        attempt = self._readers.begin(ask, glance)
+        try:
+            async with asyncio.timeout(VIEW_S):
+                return await glance.first(attempt)
+        except TimeoutError as error:
+            raise SourceError(f"no picture within {VIEW_S:g} s") from error
+        finally:
+            attempt.stop()
+
+    async def close(self) -> None:
+        """End all lives and all reader processes."""
+        tasks = [entry.task for entry in self._entries.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._readers.close()
 
     async def watch(self) -> None:
-        """Mark cameras that fell silent, and take back counts that grew old. Until cancelled."""
+        """Mark cameras that fell silent, take back counts that grew old. Until cancelled."""
+        asked_s = time.monotonic()
         while True:
+            await asyncio.sleep(WATCH_S)
             now_s = time.monotonic()
             for name, entry in self._entries.items():
                 self._look_after(name, entry, now_s)
-            await asyncio.sleep(WATCH_S)
+            if now_s - asked_s < 4 * WATCH_S:  # else we slept too long to judge others
+                self._readers.look_after()
+            asked_s = now_s
 
     def _look_after(self, name: str, entry: _Entry, now_s: float) -> None:
-        if self._hub.states[name][0] != "live":
+        if self._hub.states[name][0] not in RUNNING:
             return
-        patience_s = max(entry.settings.stale_after_s, 3 / entry.settings.rate)
-        silent_s = now_s - entry.line.last_frame_s
-        if silent_s > patience_s:
+        patience_s = max(entry.settings.stale_after_s, 3 / entry.life.rate)
+        if now_s - entry.line.last_frame_s > patience_s:
             self._hub.tell(name, "stalled", f"no frame for {patience_s:.0f} s")
+        elif entry.life.silent_s > max(SILENT_S, patience_s):
+            self._hub.tell(name, "stalled", "nothing comes from the camera")
         elif name in self._hub.seen and self._hub.seen[name].reading.age_s > patience_s:
             self._hub.withdraw(name)
 
     def frame(self, camera: str, frame: Frame) -> None:
-        self._hand_over(self._on_frame, camera, frame)
+        self._entries[camera].line.frame(frame)
+
+    def stream(self, camera: str, stream: Stream) -> None:
+        self._hub.stream(camera, stream)
+
+    def lost(self, camera: str, why: str, frames: int) -> None:
+        self._batcher.tally.lost(camera, why, frames)
+        self._entries[camera].line.lost(why, frames)
 
     def state(self, camera: str, state: State, reason: str) -> None:
-        self._hand_over(self._on_state, camera, state, reason)
-
-    def reconnect(self, camera: str) -> None:
-        self._hand_over(self._on_reconnect, camera)
-
-    def _hand_over(self, call: Callable[..., None], *arguments: object) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(call, *arguments)
-
-    def _on_frame(self, camera: str, frame: Frame) -> None:
-        if camera in self._entries:
-            if self._hub.states[camera][0] == "stalled":
-                self._hub.tell(camera, "live", "")
-            self._entries[camera].line.frame(frame)
-
-    def _on_state(self, camera: str, state: State, reason: str) -> None:
-        if camera in self._entries:
-            self._entries[camera].line.last_frame_s = time.monotonic()
+        line = self._entries[camera].line
+        if state == "live":
+            line.opened()
+        else:
             self._hub.tell(camera, state, reason)
 
-    def _on_reconnect(self, camera: str) -> None:
-        if camera in self._entries:
-            self._hub.reconnected(camera)
+    def reconnect(self, camera: str) -> None:
+        self._hub.reconnected(camera)
+
+
+class _Glance:
+    """Waits for one frame: see `service.reader.process.Ears`."""
+
+    def __init__(self) -> None:
+        self._frame: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+
+    async def first(self, attempt: Attempt) -> Frame:
+        either: list[asyncio.Future[Any]] = [self._frame, attempt.ended]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self._frame.done():
+            return self._frame.result()
+        raise SourceError(attempt.ended.result().reason)
+
+    def frame(self, frame: Frame) -> None:
+        if not self._frame.done():
+            self._frame.set_result(frame)
+
+    def stream(self, stream: Stream) -> None:
+        """Not wanted here."""
+
+    def lost(self, why: str, frames: int) -> None:
+        """Not wanted here."""

@@ -17,15 +17,16 @@ from models.density import Map, count
 from models.errors import EngineError, Overloaded
 from models.geometry import cell_mask
 from service.batching import Batcher, Job
+from service.guards import Fault, Guard
 from service.history import History
 from service.hub import Hub, Seen
 from service.ingest import Frame
-from service.metrics import Metrics
 from service.pieces import Pieces, cut
-from service.readings import Reading
+from service.readings import Reading, State
 from service.settings import Camera, Settings
 
 Image = NDArray[np.uint8]
+SEEING: tuple[State, ...] = ("live", "dark", "frozen", "stalled")  # a frame decides among these
 COARSE = 4  # posted pictures come in any size: pad to 4 multiples, so that few graphs serve them
 
 
@@ -55,9 +56,10 @@ class _Counted:
     line: "CameraLine"
     frame: Frame
     pieces: Pieces
+    invalid: Fault | None
 
     def counted(self, density_hw: Map) -> None:
-        self.line.counted(self.frame, self.pieces, density_hw)
+        self.line.counted(self, density_hw)
 
     def failed(self, error: EngineError) -> None:
         self.line.failed()
@@ -74,7 +76,6 @@ class Wiring:
     batcher: Batcher
     hub: Hub
     history: History
-    metrics: Metrics
 
 
 class CameraLine:
@@ -83,6 +84,7 @@ class CameraLine:
     def __init__(self, name: str, camera: Camera, wiring: Wiring) -> None:
         self.name, self._camera, self._wiring = name, camera, wiring
         self._zones = Zones(camera)
+        self._guard = Guard(frozen_after_s=camera.frozen_after_s)
         self._seq = 0
         self._closed = False
         self.last_frame_s = time.monotonic()
@@ -91,21 +93,40 @@ class CameraLine:
         """The camera is gone: what is still in the engine tells nobody and makes no series."""
         self._closed = True
 
-    def frame(self, frame: Frame) -> None:
-        """A source gave a frame: into the slot."""
-        self.last_frame_s = time.monotonic()
-        self._wiring.metrics.frames.labels(self.name).inc()
-        rule = self._wiring.bundle.manifest.input
-        pieces = cut(frame.image_HW3, rule, tile_px=max(self._camera.size))
-        done = _Counted(self, frame, pieces)
-        self._wiring.batcher.offer(Job(pieces.pieces[0], frame.captured_s, self.name, done))
+    def opened(self) -> None:
+        """Its source gives frames: it is live, or still what its pictures were before."""
+        if not self._closed:
+            self._wiring.hub.tell(self.name, *self._state())
 
-    def counted(self, frame: Frame, pieces: Pieces, density_hw: Map) -> None:
-        wiring = self._wiring
+    def frame(self, frame: Frame) -> None:
+        """A source gave a frame: into the slot. A camera that was stalled has come back."""
         if self._closed:
             return
-        wiring.metrics.counted.labels(self.name).inc()
-        density_hw = pieces.join([density_hw], wiring.bundle.manifest.input.stride)
+        hub = self._wiring.hub
+        self.last_frame_s = time.monotonic()
+        hub.arrived(self.name)
+        invalid = self._look(frame)
+        if hub.states[self.name][0] in SEEING:
+            self.opened()
+        rule = self._wiring.bundle.manifest.input
+        pieces = cut(frame.image_HW3, rule, tile_px=max(self._camera.size))
+        done = _Counted(self, frame, pieces, invalid)
+        job = Job(
+            pieces.pieces[0], frame.captured_s, self.name, done, priority=self._camera.priority
+        )
+        self._wiring.batcher.offer(job)
+
+    def lost(self, reason: str, frames: int = 1) -> None:
+        """Frames that were due and given up before they came here. Reasons: `metrics.DROPS`."""
+        if not self._closed:
+            self._wiring.hub.lost(self.name, reason, frames)
+
+    def counted(self, one: _Counted, density_hw: Map) -> None:
+        wiring, frame = self._wiring, one.frame
+        if self._closed:
+            return
+        fps = wiring.hub.tick(self.name)
+        density_hw = one.pieces.join([density_hw], wiring.bundle.manifest.input.stride)
         people = count(density_hw)
         self._seq += 1
         reading = Reading(
@@ -116,21 +137,40 @@ class CameraLine:
             count=people,
             interval=wiring.bundle.manifest.interval.around(people),
             zones=self._zones.counts(density_hw),
-            fps=wiring.hub.tick(self.name),
+            fps=fps,
             state=wiring.hub.states[self.name][0],
             stale_after_s=self._camera.stale_after_s,
             truth=frame.truth,
+            invalid=one.invalid,
         )
         wiring.hub.publish(Seen(reading, frame.image_HW3, density_hw))
-        wiring.history.add(reading)
+        if reading.valid:
+            wiring.history.add(reading)
 
     def failed(self) -> None:
         if not self._closed:
-            self._wiring.metrics.failed.labels(self.name, "engine").inc()
+            self._wiring.hub.failed(self.name, "engine")
 
     def dropped(self, reason: str) -> None:
         if not self._closed:
-            self._wiring.metrics.dropped.labels(self.name, reason).inc()
+            self._wiring.hub.dropped(self.name, reason)
+
+    def _look(self, frame: Frame) -> Fault | None:
+        if not self._camera.check_picture:
+            return None
+        return self._guard.look(frame.image_HW3, frame.captured_s)
+
+    def _state(self) -> tuple[State, str]:
+        """What its pictures make of it: a fault is a state only once it lasts."""
+        match self._guard.lasting:
+            case None:
+                return "live", ""
+            case "frozen":
+                return "frozen", f"the same picture for {self._camera.frozen_after_s:g} s"
+            case "covered":
+                return "dark", "the camera is covered"
+            case fault:
+                return "dark", f"the picture is {fault}"
 
 
 @dataclass(frozen=True)
@@ -170,9 +210,16 @@ class PictureCounter:
             cut, image_HW3, rule, max_side=self._server.max_picture_side, coarse=COARSE
         )
         waits = [_Awaited(asyncio.get_running_loop().create_future()) for _ in pieces.pieces]
-        for piece, wait in zip(pieces.pieces, waits, strict=True):
-            self._batcher.offer(Job(piece, time.monotonic(), None, wait))
-        maps = await asyncio.gather(*(wait.future for wait in waits))
+        jobs = [
+            Job(piece, time.monotonic(), None, wait)
+            for piece, wait in zip(pieces.pieces, waits, strict=True)
+        ]
+        for job in jobs:
+            self._batcher.offer(job)
+        try:
+            maps = await asyncio.gather(*(wait.future for wait in waits))
+        finally:
+            self._batcher.recall(jobs)  # where one failed, or the client is gone
         density_hw = pieces.join(maps, rule.stride)
         people = count(density_hw)
         return Answer(

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from service.settings import History as Keep
 WAITING = 20_000
 BATCH_S = 0.5
 SWEEP_S = 600.0
+CLOSE_S = 5.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
@@ -59,9 +60,10 @@ class History:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what is waiting and stop."""
-        self._queue.put(None)
-        self._thread.join(timeout=5)
+        """Write what is waiting and stop; a disk that hangs is not waited for."""
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=CLOSE_S)
+        self._thread.join(CLOSE_S)
 
     def add(self, reading: Reading) -> None:
         """Never blocks."""

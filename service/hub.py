@@ -8,15 +8,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from models.density import Map
-from service.metrics import Metrics
+from service.ingest import Stream
+from service.metrics import CameraSeries, Metrics
 from service.overlay import Image
 from service.readings import SCHEMA, Reading, State
 
 FPS_WINDOW_S = 10.0
+COUNTED: tuple[State, ...] = ("live", "dark", "frozen")  # frames come, whatever they show
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,19 @@ class _Pace:
 
 
 class Hub:
-    """Publishes readings and states to metrics and listeners, and remembers the last of each."""
+    """Publishes readings and states to metrics and listeners, and remembers the last of each.
+
+    Nobody else touches a camera's series, so that none outlives its camera.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._listeners: set[Listener] = set()
         self._paces: dict[str, _Pace] = {}
+        self._series: dict[str, CameraSeries] = {}
         self.seen: dict[str, Seen] = {}
         self.states: dict[str, tuple[State, str]] = {}
+        self.streams: dict[str, Stream] = {}
         self.alone = asyncio.Event()  # set while nobody listens
         self.alone.set()
 
@@ -94,67 +101,94 @@ class Hub:
         self._metrics.websocket_clients.set(len(self._listeners))
 
     def admit(self, camera: str, *, rate: float, zones: Mapping[str, object]) -> None:
-        self._metrics.admit(camera)
-        self._metrics.fps_target.labels(camera).set(rate)
+        self._series[camera] = CameraSeries(self._metrics, camera)
+        self._series[camera].fps_asked.set(rate)
         self._paces[camera] = _Pace()
+        self.target(camera, rate)
         self.tell(camera, "connecting", "")
         self._send(camera, "camera", {"state": "connecting", "rate": rate, "zones": list(zones)})
 
     def forget(self, camera: str) -> None:
         self._metrics.forget(camera)
-        for kept in (self.seen, self.states, self._paces):
+        for kept in (self.seen, self.states, self.streams, self._paces, self._series):
             kept.pop(camera, None)
         self._send(camera, "removed", {})
 
+    def arrived(self, camera: str) -> None:
+        """A frame that was due came, to be counted, dropped or failed."""
+        self._series[camera].frames.inc()
+
+    def lost(self, camera: str, reason: str, frames: int) -> None:
+        """Frames that were due did not even come."""
+        dropped = self._series[camera].dropped[reason]
+        self._series[camera].frames.inc(frames)
+        dropped.inc(frames)
+
+    def dropped(self, camera: str, reason: str) -> None:
+        """A frame that came is given up."""
+        self._series[camera].dropped[reason].inc()
+
+    def failed(self, camera: str, reason: str) -> None:
+        self._series[camera].failed[reason].inc()
+
     def tick(self, camera: str) -> float:
-        """A frame of this camera was counted: its counts a second now."""
+        """A frame that came was counted: counts a second of this camera now."""
         fps = self._paces[camera].tick(time.monotonic())
-        self._metrics.fps.labels(camera).set(fps)
+        self._series[camera].counted.inc()
+        self._series[camera].fps_actual.set(fps)
         return fps
+
+    def target(self, camera: str, rate: float) -> None:
+        """Counts a second it is allowed from now on."""
+        self._series[camera].fps_target.set(rate)
 
     def publish(self, seen: Seen) -> None:
         reading, camera = seen.reading, seen.reading.camera
         self.seen[camera] = seen
-        self._show(reading)
+        self._series[camera].show(reading)
         for listener in self._listeners:
             listener.put(camera, "reading", seen)
-
-    def _show(self, reading: Reading) -> None:
-        """In the metrics. A frame that was under way when its camera went down shows no count."""
-        metrics, camera = self._metrics, reading.camera
-        metrics.reading_timestamp.labels(camera).set(reading.captured_at.timestamp())
-        metrics.end_to_end.labels(camera).observe(reading.age_s)
-        if reading.state != "live":
-            return
-        metrics.people.labels(camera).set(reading.count)
-        metrics.people_low.labels(camera).set(reading.interval[0])
-        metrics.people_high.labels(camera).set(reading.interval[1])
-        for zone, people in reading.zones.items():
-            metrics.zone_people.labels(camera, zone).set(people)
 
     def tell(self, camera: str, state: State, reason: str) -> None:
         """A camera changed its state. One that is not live any more has no count either."""
         if self.states.get(camera) == (state, reason):
             return
         self.states[camera] = (state, reason)
-        self._metrics.set_state(camera, state)
+        self._series[camera].in_state(state)
         if state != "live":
-            self.withdraw(camera)
+            self._series[camera].withdraw()
             if camera in self.seen:
                 last = self.seen[camera]
                 kept = Seen(last.reading.in_state(state), last.image_HW3, last.density_hw)
                 self.seen[camera] = kept
+        if state not in COUNTED:
+            self._series[camera].fps_actual.set(0)
         self._send(camera, "state", {"state": state, "reason": reason})
+
+    def stream(self, camera: str, stream: Stream) -> None:
+        """What a camera sends is known, or is another than before."""
+        if self.streams.get(camera) == stream:
+            return
+        self.streams[camera] = stream
+        self._series[camera].stream(stream.codec, stream.decoding)
+        self._send(camera, "stream", described(stream))
 
     def withdraw(self, camera: str) -> None:
         """Its last count is old: no metric may go on showing it."""
-        self._metrics.withdraw(camera)
-        self._metrics.fps.labels(camera).set(0)
+        self._series[camera].withdraw()
+        self._series[camera].fps_actual.set(0)
 
     def reconnected(self, camera: str) -> None:
-        self._metrics.reconnects.labels(camera).inc()
+        self._series[camera].reconnects.inc()
 
     def _send(self, camera: str, kind: str, fields: dict[str, Any]) -> None:
         letter = {"type": kind, "schema": SCHEMA, "camera": camera, **fields}
         for listener in self._listeners:
             listener.put(camera, kind, letter)
+
+
+def described(stream: Stream) -> dict[str, Any]:
+    """As JSON; what was measured is rounded."""
+    measured = {"fps": stream.fps, "keyframe_s": stream.keyframe_s}
+    rounded = {name: None if one is None else round(one, 2) for name, one in measured.items()}
+    return asdict(stream) | rounded

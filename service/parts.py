@@ -13,9 +13,11 @@ from deploy.engines import Engine
 from service.batching import Batcher
 from service.cameras import Cameras
 from service.counting import PictureCounter
+from service.following import SettingsFile
 from service.history import History
 from service.hub import Hub
 from service.metrics import Metrics
+from service.pacing import Pace
 from service.settings import Settings
 
 
@@ -30,7 +32,9 @@ class Parts:
     hub: Hub
     batcher: Batcher
     cameras: Cameras
+    pace: Pace
     pictures: PictureCounter
+    file: SettingsFile | None = None  # none: the demo, or a test
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

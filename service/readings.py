@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from service.guards import Fault
+
 SCHEMA = 1
 
 State = Literal[
@@ -26,6 +28,11 @@ class Reading:
     state: State = "live"
     stale_after_s: float = 5.0
     truth: float | None = None
+    invalid: Fault | None = None  # what is wrong with its picture: the count is not to be used
+
+    @property
+    def valid(self) -> bool:
+        return self.invalid is None
 
     @property
     def age_s(self) -> float:
@@ -47,9 +54,10 @@ class Reading:
             "state": self.state,
             "stale": age_s > self.stale_after_s or self.state != "live",
             "fps": round(self.fps, 2),
-            "valid": True,
+            "valid": self.valid,
         }
-        return message if self.truth is None else {**message, "truth": self.truth}
+        known = {"invalid": self.invalid, "truth": self.truth}
+        return message | {name: value for name, value in known.items() if value is not None}
 
     def in_state(self, state: State) -> "Reading":
         return replace(self, state=state)

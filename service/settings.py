@@ -24,6 +24,7 @@ from pydantic import (
 
 from deploy.engines import Precision
 from models.errors import ConfigError
+from service.ingest import Ask, Decode
 
 CAMERA_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 MAX_YAML_BYTES = 1_000_000
@@ -31,6 +32,7 @@ MAX_FRAME_PX = 4096
 ANCHORS = (yaml.AnchorToken, yaml.AliasToken)  # a few lines of them can be gigabytes
 
 
+Priority = Literal["low", "normal", "high"]
 Pixels = Annotated[int, Field(gt=0, le=MAX_FRAME_PX)]
 
 
@@ -48,6 +50,8 @@ class Server(Section):
     waiting_pictures: PositiveInt = 8
     """Posted pictures in work or waiting; beyond that the answer is 503 with Retry-After."""
     max_cameras: PositiveInt = 256
+    cameras_per_reader: PositiveInt = 8
+    """Cameras that share one reader process: what a crash of it costs, against 60 MB for each."""
 
 
 class Model(Section):
@@ -91,14 +95,41 @@ class Defaults(Section):
     open_timeout_s: PositiveFloat = 5.0
     read_timeout_s: PositiveFloat = 2.5
     """A silent stream is given up after twice this: the library hands out one old frame first."""
+    decode: Decode = "auto"
+    """Decode key frames only, or all: `auto` takes the cheaper one that meets the rate."""
+    priority: Priority = "normal"
+    """Who comes first where the engine is short of time."""
+    check_picture: bool = True
+    """Mark counts of black, covered, overexposed and frozen pictures as invalid."""
+    frozen_after_s: PositiveFloat = 60.0
+    """Pictures without any change for so long, noise included, are called frozen."""
 
 
 class Camera(Defaults):
     source: SecretStr
-    """rtsp(s)://, http(s)://, a file path, or `demo`. May carry a password: never shown."""
+    """What is counted, best a small stream: rtsp(s)://, http(s)://, a file path, or `demo`.
+
+    May carry a password: never shown.
+    """
+    view: SecretStr | None = None
+    """A larger stream of the same camera, opened only when /v1/cameras/NAME/view.jpg is asked."""
     loop: bool = False
     """Files only: start again at the end."""
     zones: dict[str, Zone] = Field(default_factory=dict, max_length=32)
+
+    def ask(self, *, max_age_s: float) -> Ask:
+        """What its reader is told."""
+        return Ask(
+            source=self.source.get_secret_value(),
+            size=self.size,
+            rate=self.rate,
+            transport=self.transport,
+            open_timeout_s=self.open_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+            max_age_s=max_age_s,
+            loop=self.loop,
+            decode=self.decode,
+        )
 
 
 class History(Section):

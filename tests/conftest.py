@@ -10,7 +10,14 @@ from hypothesis import settings
 from tests.running import ROOT, Running, free_port, serving, wait_until  # noqa: F401
 
 DATA = ROOT.parent / "shared" / "data"
-MAY_SKIP = ("no data pack", "NVIDIA GPU", "torch-cpu has no int8", "no built pycuda")
+MAY_SKIP = (
+    "no data pack",
+    "NVIDIA GPU",
+    "torch-cpu has no int8",
+    "no built pycuda",
+    "no network namespace",
+    "no small disk can be mounted",
+)
 
 settings.register_profile("plain", deadline=None, derandomize=True)
 settings.load_profile("plain")

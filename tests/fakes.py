@@ -18,8 +18,7 @@ from PIL import Image
 from deploy.bundle import Bundle, InputRule, Manifest, Training
 from deploy.engines import Frames, Maps, check_frames
 from models.interval import Bin, IntervalTable
-from service.ingest import Frame
-from service.settings import Camera
+from service.ingest import Ask, Frame, Watch
 
 with warnings.catch_warnings():  # it wants httpx2 by now, and says so at import
     warnings.simplefilter("ignore")
@@ -109,22 +108,33 @@ class FakeSource:
         self._openings = openings
         self.opened = 0
 
-    def __call__(self, camera: Camera, stop: threading.Event) -> Iterator[Frame]:
+    def __call__(self, ask: Ask, watch: Watch) -> Iterator[Frame]:
         script = self._openings[min(self.opened, len(self._openings) - 1)]
         self.opened += 1
         for one in script:
+            if watch.stopped:
+                return
             if isinstance(one, Exception):
                 raise one
+            watch.packet()
             yield one
 
 
 def frame(grey: int = 100, *, size_hw: tuple[int, int] = (48, 64), age_s: float = 0.0) -> Frame:
-    """A frame of one grey: FakeEngine counts grey / 1000 people in each of its cells."""
-    return Frame(solid(grey, size_hw), time.monotonic() - age_s, datetime.now(UTC))
+    """A chequered frame: FakeEngine counts grey / 1000 people in each of its cells."""
+    return Frame(chequered(grey, size_hw), time.monotonic() - age_s, datetime.now(UTC))
 
 
 def solid(grey: int, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     return np.full((*size_hw, 3), grey, dtype=np.uint8)
+
+
+def chequered(grey: int, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Of this mean in each of FakeEngine's cells, and a picture of something: no lens cap."""
+    contrast = min(40, grey, 255 - grey)
+    rows, columns = np.indices(size_hw) // (STRIDE // 2)
+    grey_HW = grey + contrast * (1 - 2 * ((rows + columns) % 2))
+    return grey_HW[:, :, None].repeat(3, axis=2).astype(np.uint8)
 
 
 def encoded(image: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -138,14 +148,14 @@ def encoded(image: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options
 def video(
     path: Path, frames: Sequence[tuple[float, int]], *, size_hw: tuple[int, int] = (48, 64)
 ) -> Path:
-    """An MP4 file of plain greys, each shown at its second."""
+    """An MP4 file of chequered greys, each shown at its second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.height, stream.width = size_hw
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
         for time_s, grey in frames:
-            picture = av.VideoFrame.from_ndarray(solid(grey, size_hw), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(chequered(grey, size_hw), format="rgb24")
             picture.pts, picture.time_base = round(time_s * 1000), Fraction(1, 1000)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

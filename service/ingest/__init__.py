@@ -1,19 +1,37 @@
 """Sources: where frames come from. Each file holds `source: Open` for one kind of address.
 
-Shapes: H x W pixels, RGB.
+Sources run in reader processes (`service.reader`), a thread each, and stay light: nothing here
+imports settings, the API or an engine. Shapes: H x W pixels, RGB.
 """
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.plugins import Plugins
-from service.settings import Camera
+
+Decode = Literal["auto", "all", "keyframes"]
+Lost = Literal["late", "corrupt"]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of a source: plain values, because they travel to another process."""
+
+    source: str  # the address, password and all: never shown, never in a message
+    size: tuple[int, int] = (768, 432)  # width and height of the box that frames are scaled into
+    rate: float = 2.0  # frames a second
+    transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: float = 5.0
+    read_timeout_s: float = 2.5
+    max_age_s: float = 2.0  # a frame that is older when it is decoded is given up as late
+    loop: bool = False
+    decode: Decode = "auto"
 
 
 @dataclass(frozen=True)
@@ -26,11 +44,47 @@ class Frame:
     truth: float | None = None  # people in it, where a source knows (the demo scene)
 
 
-Open = Callable[[Camera, threading.Event], Iterator[Frame]]
-"""Opens a source and yields frames at the camera's rate until the event is set.
+@dataclass(frozen=True)
+class Stream:
+    """What is known of a stream. None: not known yet, or not said by it."""
 
-Blocks while it waits, in a thread of its own. Raises SourceError (SourceRefused for a wrong login,
-SourceEnded after the last frame of a file); no message holds an address or a password.
+    codec: str
+    width: int
+    height: int
+    fps: float | None  # pictures a second, measured
+    keyframe_s: float | None  # seconds from one key frame to the next, measured
+    decoding: Literal["all", "keyframes"]  # what is done at present
+
+
+class Watch(Protocol):
+    """Who watches a source read: it is told what happens, and says what is wanted by now."""
+
+    @property
+    def stopped(self) -> bool:
+        """The source shall end; asked between packets."""
+
+    @property
+    def rate(self) -> float:
+        """Frames a second that are wanted now: at most what was asked, less when work is short."""
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep on purpose, as file and demo do; true when stopped. Counts as a sign of life."""
+
+    def packet(self) -> None:
+        """Something came from the camera. This, not a frame, is the sign that it lives."""
+
+    def stream(self, stream: Stream) -> None:
+        """The stream is known, or is known better or otherwise than before."""
+
+    def lost(self, why: Lost) -> None:
+        """A frame that was due is given up: older than `max_age_s`, or not decodable."""
+
+
+Open = Callable[[Ask, Watch], Iterator[Frame]]
+"""Opens a source once and yields frames at the watch's rate until it is stopped.
+
+Blocks while it waits. Raises SourceError (SourceRefused for a wrong login, SourceEnded after the
+last frame of a file); no message holds an address or a password.
 """
 
 SOURCES: Plugins[Open] = Plugins("service.ingest", "source")

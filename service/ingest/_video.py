@@ -1,34 +1,43 @@
-"""Reading video with PyAV: explicit time-outs, sampling at a rate, scaling inside swscale.
+"""Reading video with PyAV: explicit time-outs, no more decoded than needed, scaling in swscale.
 
 Every message of the library carries the full address with its password, so none leaves this file:
-errors are told by their class.
+errors are told by their class, without their cause.
 """
 
-import threading
+from __future__ import annotations  # PyAV's packets are generic to type checkers only
+
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TypeVar
+from datetime import timedelta
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 
 from models.errors import SourceEnded, SourceError, SourceRefused
 from models.geometry import Letterbox
-from service.ingest import Frame, now
-from service.settings import Camera
+from service.ingest import Ask, Frame, Stream, Watch, now
+from service.ingest._clock import WAITED_S, Clock, Delay, LiveClock, PlayedClock
+from service.ingest._decoder import Decoder, VideoPacket
+from service.ingest._pace import Pace, Rhythm
 
-GIVE_UP_S = 10.0  # without one picture that can be decoded
-WAITED_S = 0.004  # a packet that takes longer came from the camera, not from a buffer
 BACKLOG_S = 5.0  # reading a backlog takes no longer, also where decoding never catches up
+TELL_S = 1.0
+FPS = 25.0  # of what does not say it and has no time stamps
+NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
+SILENT = (av.error.ExitError, TimeoutError)
+BROKEN = (av.error.FFmpegError, OSError, ValueError, RuntimeError)
 
 T = TypeVar("T")
-
-BROKEN = (av.error.FFmpegError, OSError, ValueError, RuntimeError)
+Decoding = Literal["all", "keyframes"]
 
 
 @dataclass(frozen=True)
@@ -39,66 +48,68 @@ class How:
     options: dict[str, str] = field(default_factory=dict)
     live: bool = True
     """Live streams come at their own pace; files are played at the pace of their time stamps."""
+    loop: bool = False
 
 
-def frames(camera: Camera, stop: threading.Event, how: How) -> Iterator[Frame]:
-    """Frames of one opening of the camera's address, until it ends or `stop` is set."""
-    with closing(_open(camera, how)) as container:
-        try:
-            yield from _sampled(container, camera, stop, how)
-        except BROKEN as error:
-            raise SourceError(f"reading failed: {type(error).__name__}") from error
-    if not stop.is_set():
+def frames(ask: Ask, watch: Watch, how: How) -> Iterator[Frame]:
+    """Frames of an address, until it ends or the watch stops it."""
+    reading, again = _Reading(ask, watch, how), True
+    while again:
+        with closing(_open(ask, how)) as container:
+            try:
+                yield from reading.frames(container)
+            except SILENT:
+                raise SourceError(f"no answer within {ask.read_timeout_s:g} s any more") from None
+            except BROKEN as error:
+                raise SourceError(f"reading failed: {type(error).__name__}") from None
+        again = how.loop and reading.has_packets and not watch.wait(reading.ahead_s)
+    if not watch.stopped:
         raise SourceEnded("the stream ended") if not how.live else SourceError("the stream ended")
 
 
-def _open(camera: Camera, how: How) -> InputContainer:
+def _open(ask: Ask, how: How) -> InputContainer:
     av.logging.set_level(None)  # FFmpeg's own log lines carry addresses
+    began_s = time.monotonic()
     try:
         container = av.open(
-            camera.source.get_secret_value(),
+            ask.source,
             format=how.format,
             options=how.options,
-            timeout=(camera.open_timeout_s, camera.read_timeout_s),
+            timeout=(ask.open_timeout_s, ask.read_timeout_s),
         )
-    except REFUSED as error:
-        raise SourceRefused("the camera refuses this login") from error
     except BROKEN as error:
-        raise SourceError(f"cannot be opened: {type(error).__name__}") from error
+        raise _refusal(error, ask, after_s=time.monotonic() - began_s) from None
     if not container.streams.video:
         container.close()
         raise SourceError("there is no video in it")
-    container.streams.video[0].thread_type = "NONE"  # the cores are shared by cameras and engine
     return container
 
 
-def _sampled(
-    container: InputContainer, camera: Camera, stop: threading.Event, how: How
-) -> Iterator[Frame]:
-    """Decode everything, as the codec needs, but convert only what is due."""
-    reformatter = VideoReformatter()
-    clock = _Pace(camera.rate, live=how.live)
-    good_s = time.monotonic()
-    for packet, fresh in arriving(container.demux(video=0), live=how.live):
-        if stop.is_set():
-            return
-        try:
-            decoded = packet.decode()
-        except av.error.InvalidDataError:
-            decoded = []
-        if decoded:
-            good_s = time.monotonic()
-        elif time.monotonic() - good_s > GIVE_UP_S:
-            raise SourceError(f"nothing could be decoded for {GIVE_UP_S:g} s")
-        for picture in decoded:
-            if fresh and clock.due(picture.time, stop):
-                yield _converted(picture, camera, reformatter)
+def _refusal(error: Exception, ask: Ask, *, after_s: float) -> SourceError:
+    if isinstance(error, REFUSED):
+        return SourceRefused("the camera refuses this login")
+    if isinstance(error, av.error.HTTPNotFoundError):
+        return SourceError("the camera has no such stream")
+    if isinstance(error, ConnectionRefusedError):
+        return SourceError("the camera refuses the connection")
+    if isinstance(error, SILENT) or after_s >= ask.open_timeout_s:  # RTSP calls silence bad data
+        return SourceError(f"no answer within {ask.open_timeout_s:g} s")
+    return SourceError(f"cannot be opened: {type(error).__name__}")
+
+
+class Came(NamedTuple, Generic[T]):
+    """A packet, when it was asked for and came, and whether it is as fresh as its arrival says."""
+
+    packet: T
+    asked_s: float
+    came_s: float
+    fresh: bool
 
 
 def arriving(
     packets: Iterable[T], *, live: bool, clock: Callable[[], float] = time.monotonic
-) -> Iterator[tuple[T, bool]]:
-    """Each packet, and whether it is as fresh as its arrival says.
+) -> Iterator[Came[T]]:
+    """Packets as they come.
 
     To learn a live stream's format the library reads some seconds of it; these come out at once
     when reading begins and are old. The first packet that had to be waited for ends that backlog.
@@ -108,37 +119,168 @@ def arriving(
     for packet in packets:
         came_s = clock()
         fresh = fresh or came_s - asked_s > WAITED_S or came_s - began_s > BACKLOG_S
-        yield packet, fresh
+        yield Came(packet, asked_s, came_s, fresh)
         asked_s = clock()
 
 
-def _converted(picture: av.VideoFrame, camera: Camera, reformatter: VideoReformatter) -> Frame:
-    """Scaled into the camera's box at once; a change of resolution is simply the next size."""
-    captured_s, captured_at = time.monotonic(), now()
-    width, height = camera.size
-    box = Letterbox.fit((picture.height, picture.width), box=(height, width), multiple=1)
-    small = reformatter.reformat(
-        picture, width=box.scaled[1], height=box.scaled[0], format="rgb24",
-        interpolation=Interpolation.AREA,
-    )  # fmt: skip
-    return Frame(np.asarray(small.to_ndarray(), dtype=np.uint8), captured_s, captured_at)
+class _Reading:
+    """Which of an address's packets are decoded, and which pictures converted."""
+
+    def __init__(self, ask: Ask, watch: Watch, how: How) -> None:
+        self._ask, self._watch, self._how = ask, watch, how
+        self._pace, self._rhythm, self._delay = Pace(), Rhythm(), Delay(ask.max_age_s)
+        self._decoder, self._scaler, self._told = Decoder(), _Scaler(ask.size), _Told(watch)
+        self._clock: Clock = LiveClock() if how.live else PlayedClock()
+        self._decoding: Decoding = "all" if ask.decode == "auto" else ask.decode
+        self.has_packets = False
+        """The last round was not empty."""
+
+    @property
+    def ahead_s(self) -> float:
+        """How much too early the last packet was read."""
+        return max(0.0, self._clock.captured_s(None) - time.monotonic())
+
+    def frames(self, container: InputContainer) -> Iterator[Frame]:
+        """One round; what was learnt of the stream holds in the next, too."""
+        self._begin(container)
+        for came in arriving(container.demux(video=0), live=self._how.live):
+            if self._watch.stopped:
+                return
+            yield from self._taken(came)
+
+    def _begin(self, container: InputContainer) -> None:
+        video = container.streams.video[0]
+        unstamped = container.format.flags & NO_TIMESTAMPS  # they would be made up
+        self._base_s = 0.0 if unstamped else float(video.time_base or 0)
+        self._clock.begin(picture_s=1 / float(video.average_rate or FPS))
+        self._decoder.begin(video)
+        self._resting = False  # the packets up to the next key frame are given up
+        self.has_packets = False
+        self._told.begin(video)
+        self._told.tell(self._rhythm, self._decoding, time.monotonic())
+
+    def _taken(self, came: Came[VideoPacket]) -> Iterator[Frame]:
+        """What a packet gives: nothing, or now and then a frame."""
+        packet, at_s = came.packet, came.came_s
+        if packet.size:  # an empty one at the end only asks for what is left
+            self._watch.packet()
+            self.has_packets = True
+            at_s = self._noted(came)
+        if self._is_for_decoding(came, at_s):
+            yield from self._pictured(packet, at_s, fresh=came.fresh)
+
+    def _noted(self, came: Came[VideoPacket]) -> float:
+        """When the packet's picture was taken."""
+        packet = came.packet
+        stamp_s, key = self._stamp_s(packet.pts), packet.is_keyframe
+        at_s = self._clock.note(stamp_s, asked_s=came.asked_s, came_s=came.came_s)
+        if came.fresh or stamp_s is not None:
+            coded_s = self._stamp_s(packet.dts)  # in order, where pictures are not
+            self._rhythm.note(at_s if coded_s is None else coded_s, key=key)
+        if key:
+            self._decide()
+        self._told.tell(self._rhythm, self._decoding, came.came_s)
+        return self._clock.captured_s(stamp_s)
+
+    def _stamp_s(self, stamp: int | None) -> float | None:
+        return stamp * self._base_s if stamp is not None and self._base_s else None
+
+    def _decide(self) -> None:
+        """At each key frame, because decoding can change nowhere else."""
+        wanted = self._rhythm.cheapest(self._ask.decode, self._watch.rate)
+        if self._decoder.needs_all and self._ask.decode == "auto":
+            wanted = "all"
+        if wanted != self._decoding:
+            self._decoding = wanted
+            self._decoder.forget()
+
+    def _is_for_decoding(self, came: Came[VideoPacket], at_s: float) -> bool:
+        """Not what is too late, what is not due among key frames, what follows from a gap."""
+        key, rate = came.packet.is_keyframe, self._watch.rate
+        late = came.fresh and self._delay.is_long(came.came_s - at_s, came.came_s)
+        if late and self._delay.is_not_ours:
+            self._clock.restart()
+            at_s, late = came.came_s, False
+        due = came.fresh and self._pace.due(at_s, rate)
+        if late and due:
+            self._lose(at_s)
+        if self._decoding == "keyframes":
+            return key and due and not late
+        if self._resting and key and not late:
+            self._decoder.forget()
+            self._resting = False
+        self._resting = self._resting or late
+        return not self._resting
+
+    def _pictured(self, packet: VideoPacket, at_s: float, *, fresh: bool) -> Iterator[Frame]:
+        alone = self._decoding == "keyframes"
+        pictures = self._decoder.pictures(packet, alone=alone)
+        due = fresh and self._pace.due(at_s, self._watch.rate)
+        if due and self._decoder.broken and self._pace.blame(at_s, self._watch.rate):
+            self._watch.lost("corrupt")
+        for picture in pictures:
+            at_s = self._clock.captured_s(self._stamp_s(picture.pts))
+            ahead_s = at_s - time.monotonic()
+            if ahead_s > 0 and self._watch.wait(ahead_s):
+                return
+            if not (fresh and self._pace.due(at_s, self._watch.rate)):
+                continue
+            if time.monotonic() - at_s > self._ask.max_age_s:
+                self._lose(at_s)
+                self._resting = True
+                return
+            self._pace.serve(at_s, self._watch.rate)
+            yield self._scaler.frame(picture, at_s)
+
+    def _lose(self, at_s: float) -> None:
+        self._pace.serve(at_s, self._watch.rate)
+        self._watch.lost("late")
 
 
-class _Pace:
-    """Says which pictures are due at a rate; plays files at the pace of their time stamps."""
+class _Scaler:
+    """Into the camera's box at once; a change of resolution is simply the next size."""
 
-    def __init__(self, rate: float, *, live: bool) -> None:
-        self._every_s, self._live = 1 / rate, live
-        self._next_s = 0.0
-        self._zero_s: float | None = None
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._width, self._height = size
+        self._reformatter = VideoReformatter()
 
-    def due(self, time_s: float | None, stop: threading.Event) -> bool:
-        at_s = time.monotonic()
-        if not self._live and time_s is not None:
-            self._zero_s = at_s - time_s if self._zero_s is None else self._zero_s
-            at_s = self._zero_s + time_s
-            stop.wait(max(0.0, at_s - time.monotonic()))
-        if at_s < self._next_s - 1e-3:
-            return False
-        self._next_s = max(self._next_s + self._every_s, at_s)
-        return True
+    def frame(self, picture: VideoFrame, captured_s: float) -> Frame:
+        captured_at = now() - timedelta(seconds=time.monotonic() - captured_s)
+        size, box = (picture.height, picture.width), (self._height, self._width)
+        height, width = Letterbox.fit(size, box=box, multiple=1).scaled
+        small = self._reformatter.reformat(
+            picture, width=width, height=height, format="rgb24",
+            interpolation=Interpolation.AREA, threads=1,
+        )  # fmt: skip
+        image_HW3 = np.asarray(small.to_ndarray(), dtype=np.uint8)  # a view: nothing is copied
+        return Frame(image_HW3, captured_s, captured_at)
+
+
+class _Told:
+    """Tells the watch what the stream is, whenever more is known or it has changed."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._said: tuple[object, ...] = ()
+        self._at_s = -math.inf
+
+    def begin(self, video: VideoStream) -> None:
+        self._codec = video.codec_context
+
+    def tell(self, rhythm: Rhythm, decoding: Decoding, at_s: float) -> None:
+        width, height = self._codec.width, self._codec.height
+        fps, keyframe_s = rhythm.fps, rhythm.keyframe_s
+        news = width, height, decoding, fps is None, keyframe_s is None
+        if news == self._said or not width or at_s - self._at_s < TELL_S:
+            return
+        self._said, self._at_s = news, at_s
+        self._watch.stream(
+            Stream(
+                codec=self._codec.codec.canonical_name,
+                width=width,
+                height=height,
+                fps=fps and round(fps, 1),
+                keyframe_s=keyframe_s and round(keyframe_s, 2),
+                decoding=decoding,
+            )
+        )

@@ -1,18 +1,18 @@
 """RTSP and RTSPS cameras."""
 
-import threading
 from collections.abc import Iterator
 
-from service.ingest import Frame, Open, _video
-from service.settings import Camera
+from service.ingest import Ask, Frame, Open, Watch, _address, _video
 
 
-def _frames(camera: Camera, stop: threading.Event) -> Iterator[Frame]:
+def _frames(ask: Ask, watch: Watch) -> Iterator[Frame]:
+    _address.resolve(ask.source)
     options = {
-        "rtsp_transport": camera.transport,
+        "rtsp_transport": ask.transport,
+        "allowed_media_types": "video",  # the camera need not even send its sound
         "protocol_whitelist": "rtsp,rtsps,rtp,rtcp,srtp,tcp,udp,tls,crypto",
     }
-    return _video.frames(camera, stop, _video.How(format="rtsp", options=options))
+    yield from _video.frames(ask, watch, _video.How(format="rtsp", options=options))
 
 
 source: Open = _frames

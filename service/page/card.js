@@ -1,7 +1,7 @@
 /** One camera's card. */
 
 import { Moment } from "./clock.js";
-import { ago, perSecond, range, whole } from "./format.js";
+import { NOTHING, ago, perSecond, range, streamed, whole } from "./format.js";
 import { Picture } from "./picture.js";
 import { Series, fetchHistory } from "./series.js";
 import { Sparkline } from "./sparkline.js";
@@ -56,6 +56,13 @@ export class Card {
     this.rate = camera.rate > 0 ? camera.rate : 1;
     this.setZones(camera.zones ?? []);
     this.setState(camera.state, camera.reason);
+    this.setStream(camera.stream);
+  }
+
+  /** @param {import("./protocol.js").Stream|null|undefined} stream */
+  setStream(stream) {
+    write(this.parts.stream, streamed(stream));
+    this.parts.stream.hidden = !stream;
   }
 
   async loadHistory() {
@@ -69,7 +76,7 @@ export class Card {
     const chips = names.map((name) => {
       const [chip, label, value] = ["li", "span", "b"].map((tag) => document.createElement(tag));
       label.textContent = name;
-      value.textContent = whole(this.reading?.zones?.[name]);
+      value.textContent = this.#ofPeople(this.reading?.zones?.[name]);
       chip.append(label, value);
       chip.dataset.zone = name;
       this.zones.set(name, value);
@@ -96,11 +103,20 @@ export class Card {
     if (reading.state && reading.state !== this.state) this.setState(reading.state);
     const zones = reading.zones ?? {};
     if (Object.keys(zones).some((name) => !this.zones.has(name))) this.setZones(Object.keys(zones));
-    for (const [name, value] of this.zones) write(value, whole(zones[name]));
-    write(this.parts.count, whole(reading.count));
-    write(this.parts.interval, range(reading.interval));
+    for (const [name, value] of this.zones) write(value, this.#ofPeople(zones[name]));
+    write(this.parts.count, this.#ofPeople(reading.count));
+    write(this.parts.interval, this.#isValid() ? range(reading.interval) : (reading.invalid ?? "no count"));
     write(this.parts.fps, perSecond(reading.fps));
     this.series.add(reading);
+  }
+
+  #isValid() {
+    return this.reading?.valid !== false;
+  }
+
+  /** What a picture without a view was counted for is no number of people. @param {number|null|undefined} value */
+  #ofPeople(value) {
+    return this.#isValid() ? whole(value) : NOTHING;
   }
 
   /**
@@ -114,18 +130,18 @@ export class Card {
 
   /** Whether the number may be added to a total. */
   isCurrent(staleAfterMs) {
-    return this.reading !== null && this.reading.valid !== false && !this.isStale(staleAfterMs);
+    return this.reading !== null && this.#isValid() && !this.isStale(staleAfterMs);
   }
 
   /** Brings everything that depends on the time up to date. */
   refresh(defaultStaleAfterMs, heatmaps) {
     const staleAfterMs = this.staleAfterMs ?? defaultStaleAfterMs;
     const stale = this.isStale(staleAfterMs);
-    const valid = this.reading?.valid !== false;
+    const valid = this.#isValid();
     this.root.dataset.stale = String(stale);
     this.root.dataset.valid = String(valid);
     this.parts.flag.hidden = valid && !stale;
-    write(this.parts.flag, [valid ? "" : "not valid", stale ? "stale" : ""].filter(Boolean).join(" · "));
+    write(this.parts.flag, valid ? "stale" : "not valid");
     write(this.parts.age, this.taken ? ago(this.taken.age()) : "no reading yet");
     this.#refreshPicture(staleAfterMs, heatmaps);
     if (performance.now() - this.#drawnAt >= REDRAW_MS) this.#redraw(staleAfterMs);

@@ -37,3 +37,15 @@ export function perSecond(fps) {
   if (!isNumber(fps)) return "";
   return `· ${fps < 10 ? fps.toFixed(1) : Math.round(fps)} fps`;
 }
+
+/**
+ * What a camera sends, and how much of it is decoded.
+ *
+ * @param {import("./protocol.js").Stream|null|undefined} stream
+ */
+export function streamed(stream) {
+  if (!stream) return "";
+  const pace = isNumber(stream.fps) ? `${Math.round(stream.fps)} fps` : "";
+  const decoding = stream.decoding === "keyframes" ? "key frames only" : "";
+  return [stream.codec, `${stream.width} × ${stream.height}`, pace, decoding].filter(Boolean).join(" · ");
+}

@@ -44,6 +44,9 @@ const handlers = {
   state(message) {
     cards.get(message.camera)?.setState(message.state, message.reason);
   },
+  stream(message) {
+    cards.get(message.camera)?.setStream(message);
+  },
   reading(message) {
     learnServerTime(message.captured_at, message.age_ms);
     const card = cards.get(message.camera);

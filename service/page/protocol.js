@@ -1,7 +1,15 @@
 /**
  * The messages of `WS /v1/live`, as the page reads them.
  *
- * @typedef {{id: string, state: string, reason?: string, rate: number, zones: string[]}} Camera
+ * @typedef {object} Stream What a camera sends; null is not known.
+ * @property {string} codec
+ * @property {number} width
+ * @property {number} height
+ * @property {number|null} fps
+ * @property {number|null} keyframe_s
+ * @property {"all"|"keyframes"} decoding
+ *
+ * @typedef {{id: string, state: string, reason?: string, rate: number, zones: string[], stream?: Stream|null}} Camera
  *   A camera may also carry `stale_after_ms`, which then counts in place of the hello's.
  *
  * @typedef {object} Hello First message of every connection.
@@ -25,9 +33,11 @@
  * @property {string} state
  * @property {boolean} stale
  * @property {number|null} fps
- * @property {boolean} valid
+ * @property {boolean} valid whether its picture shows anything that can be counted
+ * @property {"black"|"covered"|"overexposed"|"frozen"} [invalid] why not
  *
  * @typedef {{type: "state", camera: string, state: string, reason?: string}} StateChange
+ * @typedef {{type: "stream", camera: string} & Stream} StreamChange
  * @typedef {{type: "camera", camera: string, state: string, rate: number, zones: string[]}} CameraAdded
  * @typedef {{type: "removed", camera: string}} CameraRemoved
  * @typedef {{type: "heatmap", camera: string, seq: number, mime: string}} HeatmapHead

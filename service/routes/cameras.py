@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Body, Path, Query, Response
 
-from models.errors import ConfigError
-from service.hub import Seen
+from models.errors import ConfigError, SourceError
+from service.hub import Seen, described
 from service.ingest import kind_of, now, redacted
-from service.overlay import encode, overlay
+from service.overlay import Image, Preview, encode, ground, overlay
 from service.parts import Parts, Service
 from service.problems import NotFound
 from service.settings import CAMERA_ID, settings_of
@@ -48,9 +48,15 @@ async def put_camera(
     defaults = parts.settings.defaults.model_dump()
     tree = {"defaults": defaults, "cameras": {name: settings}}
     entry = settings_of(tree, "body").cameras[name]
-    if kind_of(entry.source.get_secret_value()) not in ("rtsp", "demo"):
-        raise ConfigError(f"cameras.{name}.source: only rtsp://, rtsps:// and demo by this route")
-    response.status_code = 200 if name in parts.cameras else 201
+    for key, address in (("source", entry.source), ("view", entry.view)):
+        if address is not None and kind_of(address.get_secret_value()) not in ("rtsp", "demo"):
+            raise ConfigError(
+                f"cameras.{name}.{key}: only rtsp://, rtsps:// and demo by this route"
+            )
+    known = name in parts.cameras
+    if not known:
+        parts.pace.admit()
+    response.status_code = 200 if known else 201
     parts.cameras.add(name, entry)
     return _described(parts, name)
 
@@ -74,6 +80,24 @@ async def heatmap(name: Name, kind: Literal["png", "jpg"], parts: Service) -> Re
     seen = _seen(parts, name)
     drawn = await asyncio.to_thread(_draw, parts, seen, kind)
     return Response(drawn, media_type=MIME[kind], headers=_age(seen))
+
+
+@router.get("/{name}/view.jpg", response_class=Response)
+async def view(name: Name, parts: Service) -> Response:
+    """A picture of now at up to 1920 x 1080, from its `view` stream; without density.
+
+    Takes as long as that stream takes to open and to reach a key frame.
+    """
+    _must_exist(parts, name)
+    preview = parts.cameras.settings(name).preview
+    if preview == "none":
+        raise NotFound("preview_none", f"camera {name!r} shows no pictures (preview: none)")
+    try:
+        frame = await parts.cameras.view(name)
+    except SourceError as error:
+        raise NotFound("view_none", f"camera {name!r} shows nothing now: {error}") from error
+    picture = await asyncio.to_thread(_shown, frame.image_HW3, preview)
+    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
 @router.get("/{name}/density.npy", response_class=Response)
@@ -118,6 +142,8 @@ def _described(parts: Parts, name: str) -> dict[str, Any]:
         "size": settings.size,
         "preview": settings.preview,
         "zones": {zone: one.polygon for zone, one in settings.zones.items()},
+        "reader": parts.cameras.reader(name),
+        "stream": described(stream) if (stream := parts.hub.streams.get(name)) else None,
         "latest": seen.reading.message() if seen else None,
     }
 
@@ -141,6 +167,10 @@ def _draw(parts: Parts, seen: Seen, kind: Literal["png", "jpg"]) -> bytes:
     stride = parts.bundle.manifest.input.stride
     drawn = overlay(seen.image_HW3, seen.density_hw, preview=preview, stride=stride)
     return encode(drawn, "jpeg" if kind == "jpg" else "png")
+
+
+def _shown(image_HW3: Image, preview: Preview) -> bytes:
+    return encode(ground(image_HW3, preview), "jpeg")
 
 
 def _age(seen: Seen) -> dict[str, str]:

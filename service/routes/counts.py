@@ -3,9 +3,10 @@
 import asyncio
 import base64
 import io
+import math
 import time
-from collections.abc import AsyncGenerator
-from typing import Annotated, Literal
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from models.errors import EngineError, Overloaded, PictureError
 from service.counting import Answer, Image
@@ -21,6 +23,8 @@ from service.parts import Parts, Service
 from service.pictures import decode, gather
 
 router = APIRouter(prefix="/v1", tags=["pictures"])
+
+MAX_WAIT_S = 5.0  # for the engine: a client does better to come again than to wait longer
 
 
 class Embedded(BaseModel):
@@ -53,9 +57,10 @@ async def count(
     """Post a JPEG, PNG or WebP picture as the raw body, or as one file of a multipart form.
 
     `heatmap=png` adds the density over the picture, `density=npy` the float32 map itself (people a
-    cell), both as base64 inside the answer.
+    cell), both as base64 inside the answer. 503 with Retry-After where it would wait too long.
     """
     try:
+        _come_again(parts.batcher.wait_s)
         answer = await _count(request, parts, heatmap=heatmap == "png", density=density == "npy")
     except PictureError as error:
         parts.metrics.pictures.labels(error.code).inc()
@@ -76,7 +81,7 @@ async def _count(request: Request, parts: Parts, *, heatmap: bool, density: bool
         read_s = time.monotonic()
         image = await asyncio.to_thread(decode, data, max_pixels=server.max_picture_pixels)
         decoded_s = time.monotonic()
-        answer = await parts.pictures.count(image)
+        answer = await _while_awaited(request, parts.pictures.count(image))
         result = Count(
             count=round(answer.count, 2),
             interval=(round(answer.interval[0], 2), round(answer.interval[1], 2)),
@@ -98,10 +103,37 @@ async def _count(request: Request, parts: Parts, *, heatmap: bool, density: bool
         return result
 
 
+def _come_again(wait_s: float) -> None:
+    if wait_s > MAX_WAIT_S:
+        says = f"a picture would wait {wait_s:.0f} s for the engine: try again then"
+        raise Overloaded(says, retry_after_s=math.ceil(wait_s))
+
+
+async def _while_awaited(request: Request, counting: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer; given up once the client is gone, so that its place serves another."""
+    work, gone = asyncio.create_task(counting), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise _gone()
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
+        await asyncio.wait((work,))  # it takes its pieces back before its place is free again
+
+
+def _gone() -> PictureError:
+    return PictureError("picture_gone", "the client went away before the answer", status=499)
+
+
 async def _picture(request: Request, *, limit: int) -> bytes:
     """The raw body, or the first file of a form; bounded while it arrives in both cases."""
     declared = request.headers.get("content-length")
-    data = await gather(request.stream(), declared=declared, limit=limit)
+    try:
+        data = await gather(request.stream(), declared=declared, limit=limit)
+    except ClientDisconnect as error:
+        raise _gone() from error
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return data
 

@@ -22,7 +22,9 @@ async def readyz(parts: Service, response: Response) -> dict[str, Any]:
     reasons = []
     if parts.draining:
         reasons.append("the service is ending")
-    if not parts.batcher.healthy:
+    if parts.batcher.stuck:
+        reasons.append("the engine hangs")
+    elif not parts.batcher.healthy:
         reasons.append(f"the engine failed {parts.batcher.failures_in_a_row} times in a row")
     response.status_code = 503 if reasons else 200
     return {
@@ -30,7 +32,9 @@ async def readyz(parts: Service, response: Response) -> dict[str, Any]:
         "reasons": reasons,
         "engine": parts.engine.name,
         "precision": parts.engine.precision,
+        "load": round(parts.pace.load, 2),
         "history": parts.history.degraded or "ok",
+        "settings": (parts.file and parts.file.refused) or "ok",
     }
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service import VERSION
-from service.hub import Listener, Seen
+from service.hub import Listener, Seen, described
 from service.ingest import now
 from service.overlay import encode, overlay
 from service.parts import Parts, parts_of
@@ -140,6 +140,7 @@ def _hello(parts: Parts) -> dict[str, Any]:
                 "reason": reason,
                 "rate": settings.rate,
                 "zones": list(settings.zones),
+                "stream": described(stream) if (stream := parts.hub.streams.get(name)) else None,
                 "stale_after_ms": round(settings.stale_after_s * 1e3),
             }
         )

@@ -213,6 +213,15 @@ TROUBLE = {
         ('throng_reading_timestamp_seconds{camera="bad"}', "0x40"),
         ('throng_camera_fps_target{camera="bad"}', "2x40"),
     ],
+    "ThrongCameraShowsNothing": [
+        ('throng_camera_state{camera="bad", state="live"}', "0x40"),
+        ('throng_camera_state{camera="bad", state="frozen"}', "1x40"),
+    ],
+    "ThrongCameraQuarantined": [
+        ('throng_camera_state{camera="bad", state="live"}', "0x40"),
+        ('throng_camera_state{camera="bad", state="quarantined"}', "1x40"),
+    ],
+    "ThrongOverloaded": [("throng_load", "0.89x40")],
     "ThrongReadingsStale": [
         ('throng_camera_state{camera="bad", state="live"}', "1x40"),
         ('throng_reading_timestamp_seconds{camera="bad"}', "0x40"),
@@ -234,6 +243,9 @@ HEALTH = [
     ('up{job="throng", instance="other"}', "1x40"),
     ('throng_camera_state{camera="good", state="live"}', "1x40"),
     ('throng_camera_state{camera="good", state="down"}', "0x40"),
+    ('throng_camera_state{camera="good", state="dark"}', "0x20 1 0x19"),
+    ('throng_camera_state{camera="good", state="quarantined"}', "0x40"),
+    ('throng_load{instance="other"}', "0.95x40"),
     ('throng_reading_timestamp_seconds{camera="good"}', "0+30x40"),
     ('throng_camera_fps_target{camera="good"}', "2x40"),
     ('throng_frames_total{camera="good"}', "0+100x40"),

@@ -1,19 +1,24 @@
-"""A camera's life, told by a scripted source and pauses that are noted and not slept."""
+"""A camera's life, told by scripted attempts and pauses that are noted and not slept."""
 
-import threading
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
-from pydantic import SecretStr
 
-from models.errors import SourceEnded, SourceError, SourceRefused
-from service.camera import CameraThread
-from service.ingest import Frame
+from service.camera import QUARANTINE_S, CameraLife
+from service.ingest import Ask, Frame, Stream
+from service.reader.process import Ears
+from service.reader.readers import Readers
+from service.reader.wire import Ended, Why
 from service.readings import State
-from service.settings import Camera
-from tests.fakes import FakeSource, frame
+from tests.fakes import frame
 
-SETTINGS = Camera(source=SecretStr("rtsp://user:c4n4ry@camera.test/live"))
+pytestmark = pytest.mark.anyio
+
+ASK = Ask("rtsp://user:c4n4ry@camera.test/live")
+Script = Sequence[Frame | Why]
 
 
 @dataclass
@@ -26,6 +31,12 @@ class Notes:
     def frame(self, camera: str, frame: Frame) -> None:
         self.heard.append("frame")
 
+    def stream(self, camera: str, stream: Stream) -> None:
+        self.heard.append("stream")
+
+    def lost(self, camera: str, why: str, frames: int) -> None:
+        self.heard.append(f"lost {why}")
+
     def state(self, camera: str, state: State, reason: str) -> None:
         self.heard.append(state)
         self.reasons.append(reason)
@@ -34,91 +45,182 @@ class Notes:
         self.heard.append("again")
 
 
-def lived(
-    source: FakeSource | None, *, pauses: int = 1, settings: Camera = SETTINGS
-) -> tuple[Notes, list[float]]:
+class Scripted:
+    """An attempt that plays frames and then ends, or does not."""
+
+    reader, silent_s = 1, 0.0
+
+    def __init__(self, script: Script, ears: Ears) -> None:
+        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.opened = asyncio.Event()
+        self.rates: list[float] = []
+        self.stopped = False
+        self.playing = asyncio.create_task(self._play(script, ears))
+
+    async def _play(self, script: Script, ears: Ears) -> None:
+        for one in script:
+            if isinstance(one, Frame):
+                ears.frame(one)
+            else:
+                self.ended.set_result(Ended(1, one, f"it {one}"))
+            self.opened.set()
+
+    def set_rate(self, rate: float) -> None:
+        self.rates.append(rate)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class ScriptedReaders:
+    """Each opening plays the next script, the last one for ever."""
+
+    def __init__(self, *openings: Script) -> None:
+        self._openings = openings
+        self.openings = asyncio.Semaphore(8)
+        self.attempts: list[Scripted] = []
+        self.alone: list[bool] = []
+
+    def begin(self, ask: Ask, ears: Ears, *, alone: bool = False) -> Scripted:
+        script = self._openings[min(len(self.attempts), len(self._openings) - 1)]
+        self.attempts.append(Scripted(script, ears))
+        self.alone.append(alone)
+        return self.attempts[-1]
+
+
+@dataclass
+class Lived:
+    notes: Notes
+    paused: list[float]
+    readers: ScriptedReaders
+
+
+def life(
+    readers: ScriptedReaders, notes: Notes, pause: Callable[[float], object] = lambda _: None
+) -> CameraLife:
+    async def paused(seconds: float) -> None:
+        pause(seconds)
+        await asyncio.sleep(0)
+
+    return CameraLife("gate", ASK, notes, cast("Readers", readers), pause=paused)
+
+
+async def lived(*openings: Script, pauses: int = 1) -> Lived:
     """A camera's life until it has paused so often, or ended by itself."""
-    notes, paused = Notes(), list[float]()
+    readers, notes, paused = ScriptedReaders(*openings), Notes(), list[float]()
 
     def pause(seconds: float) -> None:
         paused.append(seconds)
         if len(paused) == pauses:
-            thread.stop()
+            task.cancel()
 
-    thread = CameraThread("gate", settings, notes, source=source, pause=pause)
-    thread.start()
-    thread.join(20)
-    assert "camera gate" not in [one.name for one in threading.enumerate()]
-    return notes, paused
-
-
-def test_it_is_live_with_its_first_frame_and_not_before() -> None:
-    notes, _ = lived(FakeSource([frame(), frame(), SourceError("gone")]))
-    assert notes.heard == ["live", "frame", "frame", "down", "again"]
+    task = asyncio.create_task(life(readers, notes, pause).live())
+    async with asyncio.timeout(10):
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+    assert all(attempt.stopped for attempt in readers.attempts)
+    return Lived(notes, paused, readers)
 
 
-def test_one_that_never_answered_is_connecting_and_not_down() -> None:
-    notes, _ = lived(FakeSource([SourceError("cannot be opened")]), pauses=3)
-    assert notes.heard == ["connecting", "again"] * 3
-    assert set(notes.reasons) == {"cannot be opened"}
+async def test_it_is_live_with_its_first_frame_and_not_before() -> None:
+    one = await lived([frame(), frame(), "failed"])
+    assert one.notes.heard == ["live", "frame", "frame", "down", "again"]
 
 
-def test_the_pauses_grow_from_one_second_to_thirty() -> None:
-    _, paused = lived(FakeSource([SourceError("no")]), pauses=9)
-    for pause, wanted in zip(paused, [1, 2, 4, 8, 16, 30, 30, 30, 30], strict=True):
+async def test_one_that_never_answered_is_connecting_and_not_down() -> None:
+    one = await lived(["failed"], pauses=3)
+    assert one.notes.heard == ["connecting", "again"] * 3
+    assert set(one.notes.reasons) == {"it failed"}
+
+
+async def test_the_pauses_grow_from_one_second_to_thirty() -> None:
+    one = await lived(["failed"], pauses=9)
+    for pause, wanted in zip(one.paused, [1, 2, 4, 8, 16, 30, 30, 30, 30], strict=True):
         assert wanted <= pause <= min(30, wanted + 1)
 
 
-def test_a_camera_comes_back_where_it_answers_again() -> None:
-    source = FakeSource(
-        [frame(), SourceError("gone")], [SourceError("no")], [frame(), SourceError("no")]
-    )
-    notes, _ = lived(source, pauses=3)
-    assert notes.heard == [
+async def test_a_camera_comes_back_where_it_answers_again() -> None:
+    one = await lived([frame(), "failed"], ["failed"], [frame(), "failed"], pauses=3)
+    assert one.notes.heard == [
         *("live", "frame", "down", "again"),
         *("down", "again"),
         *("live", "frame", "down", "again"),
     ]
 
 
-def test_a_login_refused_three_times_is_left_alone_for_five_minutes() -> None:
-    notes, paused = lived(FakeSource([SourceRefused("refused")]), pauses=5)
-    assert [pause == 300 for pause in paused] == [False, False, True, True, True]
-    assert set(notes.heard) == {"auth_failed", "again"}
+async def test_a_login_refused_three_times_is_left_alone_for_five_minutes() -> None:
+    one = await lived(["refused"], pauses=5)
+    assert [pause == 300 for pause in one.paused] == [False, False, True, True, True]
+    assert set(one.notes.heard) == {"auth_failed", "again"}
 
 
-def test_another_failure_in_between_starts_the_refusals_anew() -> None:
-    refused, other = [SourceRefused("refused")], [SourceError("no")]
-    _, paused = lived(FakeSource(refused, refused, other, refused, refused, refused), pauses=6)
-    assert [pause == 300 for pause in paused] == [False] * 5 + [True]
+async def test_another_failure_in_between_starts_the_refusals_anew() -> None:
+    refused: Script = ["refused"]
+    one = await lived(refused, refused, ["failed"], refused, refused, refused, pauses=6)
+    assert [pause == 300 for pause in one.paused] == [False] * 5 + [True]
 
 
-def test_a_file_that_ends_is_down_and_is_not_opened_again() -> None:
-    source = FakeSource([frame(), SourceEnded("the stream ended")])
-    notes, paused = lived(source)
-    assert notes.heard == ["live", "frame", "down"]
-    assert (paused, source.opened) == ([], 1)
+async def test_a_file_that_ends_is_down_and_is_not_opened_again() -> None:
+    one = await lived([frame(), "ended"])
+    assert one.notes.heard == ["live", "frame", "down"]
+    assert (one.paused, len(one.readers.attempts)) == ([], 1)
 
 
-def test_a_stopped_camera_says_nothing_more() -> None:
-    class Stopping(Notes):
-        def frame(self, camera: str, frame: Frame) -> None:
-            super().frame(camera, frame)
-            thread.stop()
+async def test_one_that_crashed_twice_is_read_alone_and_after_five_times_not_at_all() -> None:
+    one = await lived([frame(), "crashed"], pauses=5)
+    assert one.readers.alone == [False, False, True, True, True]
+    assert [state for state in one.notes.heard if state in ("down", "quarantined")] == [
+        *("down", "down", "down", "down"),
+        "quarantined",
+    ]
+    assert one.paused[-1] == QUARANTINE_S
 
-    notes = Stopping()
-    script: list[Frame | Exception] = [frame(), frame(), SourceError("gone")]
-    thread = CameraThread("gate", SETTINGS, notes, source=FakeSource(script), pause=lambda _: None)
-    thread.start()
-    thread.join(10)
+
+async def test_failures_that_are_no_crashes_bring_nobody_into_quarantine() -> None:
+    one = await lived([frame(), "failed"], pauses=7)
+    assert "quarantined" not in one.notes.heard
+    assert not any(one.readers.alone)
+
+
+async def test_a_rate_that_was_lowered_holds_for_later_openings_too() -> None:
+    readers, notes = ScriptedReaders([frame()]), Notes()
+    camera = life(readers, notes)
+    camera.set_rate(0.5)
+    task = asyncio.create_task(camera.live())
+    async with asyncio.timeout(10):
+        while "frame" not in notes.heard:  # noqa: ASYNC110  # a script plays
+            await asyncio.sleep(0)
+    camera.set_rate(1.0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert readers.attempts[0].rates == [0.5, 1.0]
+
+
+async def test_no_more_than_eight_are_opened_at_once() -> None:
+    readers = ScriptedReaders([])  # nobody answers
+    tasks = [asyncio.create_task(life(readers, Notes()).live()) for _ in range(12)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    opened_at_once = len(readers.attempts)
+    readers.attempts[0].opened.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (opened_at_once, len(readers.attempts)) == (8, 9)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_an_ended_life_says_nothing_more() -> None:
+    readers, notes = ScriptedReaders([frame()]), Notes()
+    camera = life(readers, notes)
+    task = asyncio.create_task(camera.live())
+    async with asyncio.timeout(10):
+        while not readers.attempts or not notes.heard:  # noqa: ASYNC110  # a script plays
+            await asyncio.sleep(0)
+    camera.end()
+    assert readers.attempts[0].stopped
+    task.cancel()
+    await asyncio.wait({task})
     assert notes.heard == ["live", "frame"]
-
-
-@pytest.mark.parametrize(
-    "address", ["rtsp://u:c4n4ry@127.0.0.1:1/x", "http://u:c4n4ry@127.0.0.1:1/"]
-)
-def test_no_reason_holds_the_address(address: str) -> None:
-    notes, _ = lived(None, settings=Camera(source=SecretStr(address)))
-    assert notes.heard[0] == "connecting"
-    assert "c4n4ry" not in str(notes.reasons)
-    assert "127.0.0.1" not in str(notes.reasons)

@@ -1,7 +1,6 @@
-"""Cameras coming, falling silent, going: real threads that play small video files."""
+"""Cameras coming, falling silent, going: real reader processes that play small video files."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +10,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from models.errors import Overloaded
+from models.errors import Overloaded, SourceError
 from service.batching import Batcher
 from service.cameras import Cameras
 from service.counting import CameraLine, Wiring
 from service.history import History
 from service.hub import Hub
 from service.metrics import Metrics
+from service.reader.readers import Readers
 from service.settings import Batching, Camera
 from service.settings import History as Keep
 from tests.fakes import FakeEngine, bundle, frame, video
@@ -29,12 +29,13 @@ pytestmark = pytest.mark.anyio
 async def watched(folder: Path, *, most: int = 3) -> AsyncIterator[tuple[Cameras, Hub]]:
     metrics, engine = Metrics(CollectorRegistry()), FakeEngine()
     hub, batcher = Hub(metrics), Batcher(engine, Batching(), metrics)
-    wiring = Wiring(bundle(), batcher, hub, History(folder / "h.sqlite", Keep(), metrics), metrics)
+    wiring = Wiring(bundle(), batcher, hub, History(folder / "h.sqlite", Keep(), metrics))
 
     def line(name: str, camera: Camera) -> CameraLine:
         return CameraLine(name, camera, wiring)
 
-    cameras = Cameras(hub, batcher, line=line, most=most)
+    readers = Readers(metrics, each=8)
+    cameras = Cameras(hub, batcher, readers, line=line, most=most, max_age_s=2.0)
     tasks = [asyncio.create_task(batcher.run()), asyncio.create_task(cameras.watch())]
     try:
         yield cameras, hub
@@ -42,7 +43,7 @@ async def watched(folder: Path, *, most: int = 3) -> AsyncIterator[tuple[Cameras
     finally:
         for task in tasks:
             task.cancel()
-        cameras.close()
+        await cameras.close()
         await batcher.drain()
         engine.close()
 
@@ -79,21 +80,51 @@ async def test_a_stalled_camera_is_live_again_with_its_next_frame(tmp_path: Path
         await until(lambda: hub.states["gate"][0] == "live")
 
 
-async def test_a_removed_camera_is_unknown_at_once_and_its_late_words_go_nowhere(
+async def test_a_removed_camera_is_unknown_at_once_and_its_late_frames_go_nowhere(
     tmp_path: Path,
 ) -> None:
     async with watched(tmp_path) as (cameras, hub):
-        cameras.add("gate", silent(tmp_path))
-        await until(lambda: "gate" in hub.seen)
+        cameras.add("gate", Camera(source=SecretStr("demo"), rate=30, size=(128, 64)))
+        cameras.add("other", Camera(source=SecretStr("demo"), rate=30, size=(128, 64)))
+        await until(lambda: {"gate", "other"} <= hub.seen.keys())
         cameras.remove("gate")
+        seq = hub.seen["other"].reading.seq
+        await until(lambda: hub.seen["other"].reading.seq > seq + 5)
         assert "gate" not in cameras
-        cameras.frame("gate", frame())
-        cameras.state("gate", "live", "")
-        cameras.reconnect("gate")
-        await anyio.wait_all_tasks_blocked()
-        assert not hub.seen
-        assert not hub.states
-        await until(lambda: "camera gate" not in [one.name for one in threading.enumerate()])
+        assert "gate" not in hub.seen
+        assert "gate" not in hub.states
+
+
+async def test_a_glance_at_another_stream_disturbs_nothing(tmp_path: Path) -> None:
+    view = video(tmp_path / "view.mp4", [(0, 90), (0.1, 90)], size_hw=(96, 128))
+    camera = silent(tmp_path).model_copy(update={"view": SecretStr(str(view))})
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", camera)
+        await until(lambda: "gate" in hub.seen)
+        frame = await cameras.view("gate")
+        assert frame.image_HW3.shape[:2] == (96, 128)
+        assert hub.seen["gate"].image_HW3.shape[:2] == (48, 64)
+
+
+async def test_a_view_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    camera = silent(tmp_path).model_copy(update={"view": SecretStr("/nowhere/c4n4ry.mp4")})
+    async with watched(tmp_path) as (cameras, _):
+        cameras.add("gate", camera)
+        with pytest.raises(SourceError, match="there is no such file"):
+            await cameras.view("gate")
+
+
+async def test_a_lowered_rate_is_shown_and_asked_of_the_reader(tmp_path: Path) -> None:
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", Camera(source=SecretStr("demo"), rate=20, size=(128, 64)))
+        await until(lambda: "gate" in hub.seen)
+        assert cameras.asked() == {"gate": 20}
+        cameras.set_rate("gate", 2.0)
+        await asyncio.sleep(0.3)
+        seq = hub.seen["gate"].reading.seq
+        await asyncio.sleep(0.8)
+        assert hub.seen["gate"].reading.seq <= seq + 3
+        assert cameras.asked() == {"gate": 20}
 
 
 async def test_a_camera_put_again_is_another_one(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -21,12 +22,16 @@ from service.batching import Batcher
 from service.counting import CameraLine, PictureCounter, Wiring, Zones
 from service.history import History
 from service.hub import Hub
-from service.metrics import Metrics
+from service.ingest import Frame
+from service.metrics import DROPS, Metrics
+from service.pieces import cut
+from service.readings import Reading
 from service.settings import Batching, Camera, Server, Settings, Zone
 from service.settings import History as Keep
 from tests.fakes import FakeEngine, bundle, frame, solid
 
 pytestmark = pytest.mark.anyio
+HOUR = timedelta(hours=1)
 LEFT = Zone(polygon=((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
 RIGHT = Zone(polygon=((0.5, 0), (1, 0), (1, 1), (0.5, 1)))
 CAMERA = Camera(source=SecretStr("demo"), zones={"left": LEFT, "right": RIGHT})
@@ -40,7 +45,19 @@ class Room:
     registry: CollectorRegistry
     hub: Hub
     batcher: Batcher
+    history: History
     line: CameraLine
+
+    async def counted(self, one: Frame) -> Reading:
+        """Its next frame, seen through to its reading."""
+        self.line.frame(one)
+        await until(self, int(self.total("throng_frames_total")))
+        return self.hub.seen["gate"].reading
+
+    def stored(self) -> list[float]:
+        now = datetime.now(UTC)
+        rows, _ = self.history.between("gate", start=now - HOUR, end=now + HOUR, limit=100)
+        return [row["count"] for row in rows]
 
     def total(self, name: str, **labels: str) -> float:
         samples = (s for family in self.registry.collect() for s in family.samples)
@@ -55,17 +72,19 @@ class Room:
 
 
 @asynccontextmanager
-async def room(folder: Path, *, max_age_s: float = 100.0) -> AsyncIterator[Room]:
+async def room(
+    folder: Path, *, max_age_s: float = 100.0, camera: Camera = CAMERA
+) -> AsyncIterator[Room]:
     engine, registry = FakeEngine(), CollectorRegistry()
     metrics = Metrics(registry)
     hub, history = Hub(metrics), History(folder / "history.sqlite", Keep(), metrics)
     batcher = Batcher(engine, Batching(max_age_s=max_age_s), metrics)
     hub.admit("gate", rate=2, zones={})
     hub.tell("gate", "live", "")
-    wiring = Wiring(bundle(), batcher, hub, history, metrics)
+    wiring = Wiring(bundle(), batcher, hub, history)
     task = asyncio.create_task(batcher.run())
     try:
-        yield Room(engine, registry, hub, batcher, CameraLine("gate", CAMERA, wiring))
+        yield Room(engine, registry, hub, batcher, history, CameraLine("gate", camera, wiring))
     finally:
         task.cancel()
         engine.release()
@@ -125,28 +144,141 @@ async def test_what_is_still_in_the_engine_when_its_camera_goes_makes_no_series(
         assert not one.hub.seen
 
 
-@given(steps=st.lists(st.sampled_from(["frame", "old", "hold", "release", "fail", "heal", "turn"])))
-@hypothesis_settings(max_examples=30)
+STEPS = ("frame", "old", "black", "lost", "hold", "release", "fail", "heal", "withdraw", "turn")
+
+
+@given(steps=st.lists(st.sampled_from(STEPS)), lost=st.sampled_from(DROPS), close=st.booleans())
+@hypothesis_settings(max_examples=40)
 async def test_frames_are_counted_or_dropped_or_failed(
-    steps: list[str], tmp_path_factory: pytest.TempPathFactory
+    steps: list[str], lost: str, close: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     async with AsyncExitStack() as stack:
         folder = tmp_path_factory.mktemp("room")
         one = await stack.enter_async_context(room(folder, max_age_s=5))
+        given = 0
         for step in steps:
-            if step in ("frame", "old"):
-                one.line.frame(frame(age_s=9 if step == "old" else 0))
-            elif step in ("hold", "release"):
-                getattr(one.engine, step)()
-            elif step in ("fail", "heal"):
-                one.engine.error = EngineError("no") if step == "fail" else None
-            else:
-                await anyio.sleep(0.001)
-            under_way = one.total("throng_frames_total") - one.ended()
+            given += await act(one, step, lost)
+            assert one.total("throng_frames_total") == given
+            under_way = given - one.ended()
             assert 0 <= under_way <= 1 + one.engine.lanes + 1  # a slot, lanes, one just answered
+        if close:
+            one.batcher.withdraw("gate")
+            one.line.close()
+            one.hub.forget("gate")
         one.engine.release()
-        await until(one, int(one.total("throng_frames_total")))
-        assert one.ended() == one.total("throng_frames_total")
+        if close:
+            await one.batcher.drain()
+            assert one.total("throng_frames_total") == one.ended() == 0  # no series at all
+        else:
+            await until(one, given)
+            assert one.ended() == given
+
+
+async def act(one: Room, step: str, lost: str) -> int:
+    """Do one thing to the room: how many frames that makes."""
+    match step:
+        case "frame" | "old" | "black":
+            one.line.frame(frame(0 if step == "black" else 100, age_s=9 if step == "old" else 0))
+            return 1
+        case "lost":
+            one.line.lost(lost, frames=3)
+            return 3
+        case "hold" | "release":
+            getattr(one.engine, step)()
+        case "fail" | "heal":
+            one.engine.error = EngineError("no") if step == "fail" else None
+        case "withdraw":
+            one.batcher.withdraw("gate")
+        case _:
+            await anyio.sleep(0.001)
+    return 0
+
+
+async def test_a_closed_line_takes_nothing_and_makes_no_series(tmp_path: Path) -> None:
+    async with room(tmp_path) as one:
+        one.line.close()
+        one.hub.forget("gate")
+        one.line.frame(frame())
+        one.line.lost("late")
+        one.line.opened()
+        assert one.total("throng_frames_total") == 0
+        assert not one.hub.states
+
+
+async def test_lost_frames_came_and_were_dropped_for_their_reason(tmp_path: Path) -> None:
+    async with room(tmp_path) as one:
+        one.line.lost("late", frames=4)
+        one.line.lost("busy")
+        assert one.total("throng_frames_total") == 5
+        assert one.total("throng_frames_dropped_total", reason="late") == 4
+        with pytest.raises(KeyError):
+            one.line.lost("bored")
+        assert one.total("throng_frames_total") == one.ended() == 5
+
+
+async def test_a_black_picture_is_counted_told_and_not_kept(tmp_path: Path) -> None:
+    async with room(tmp_path) as one:
+        one.history.start()
+        assert (await one.counted(frame(100))).valid
+        bad = await one.counted(frame(0))
+        assert (bad.invalid, bad.seq, bad.state) == ("black", 2, "live")
+        assert one.total("throng_people") == 0
+        assert one.total("throng_reading_invalid_total", reason="black") == 1
+        assert (await one.counted(frame(100))).valid
+        assert one.total("throng_people") > 0
+        one.history.close()
+        assert one.stored() == pytest.approx([4.8, 4.8], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("grey", "reason"),
+    [
+        (0, "the picture is black"),
+        (255, "the picture is overexposed"),
+        (130, "the camera is covered"),
+    ],
+)
+async def test_a_camera_that_shows_nothing_is_dark_until_its_first_good_picture(
+    tmp_path: Path, grey: int, reason: str
+) -> None:
+    async with room(tmp_path) as one:
+        for age_s in (2.0, 1.7, 1.0):
+            bad = replace(frame(age_s=age_s), image_HW3=solid(grey, (48, 64)))
+            await one.counted(bad)
+        assert one.hub.states["gate"] == ("dark", reason)
+        good = await one.counted(frame(100))
+        assert one.hub.states["gate"] == ("live", "")
+        assert (good.state, good.valid) == ("live", True)
+
+
+async def test_a_camera_that_repeats_one_picture_is_frozen(tmp_path: Path) -> None:
+    camera = CAMERA.model_copy(update={"frozen_after_s": 3.0})
+    async with room(tmp_path, camera=camera) as one:
+        readings = [await one.counted(frame(age_s=age_s)) for age_s in (9.0, 7.0, 6.0, 5.0)]
+        assert [reading.invalid for reading in readings] == [None, None, "frozen", "frozen"]
+        assert one.hub.states["gate"] == ("frozen", "the same picture for 3 s")
+        assert (await one.counted(frame(101))).valid
+        assert one.hub.states["gate"] == ("live", "")
+
+
+async def test_a_frame_ends_a_stall_and_nothing_else_that_others_found(tmp_path: Path) -> None:
+    async with room(tmp_path) as one:
+        one.hub.tell("gate", "stalled", "no frame for 5 s")
+        one.line.frame(frame())
+        assert one.hub.states["gate"] == ("live", "")
+        one.hub.tell("gate", "down", "the stream ended")
+        one.line.frame(frame(0, age_s=2))
+        one.line.frame(frame(0))
+        assert one.hub.states["gate"] == ("down", "the stream ended")
+        one.line.opened()
+        assert one.hub.states["gate"] == ("dark", "the picture is black")
+
+
+async def test_pictures_are_not_judged_where_the_settings_say_so(tmp_path: Path) -> None:
+    async with room(tmp_path, camera=CAMERA.model_copy(update={"check_picture": False})) as one:
+        await one.counted(frame(0, age_s=5))
+        assert (await one.counted(frame(0))).valid
+        assert one.hub.states["gate"] == ("live", "")
 
 
 async def test_zones_that_tile_the_picture_add_up_to_it() -> None:
@@ -183,6 +315,17 @@ async def test_an_engine_that_fails_fails_the_picture(tmp_path: Path) -> None:
         one.engine.error = EngineError("no")
         with pytest.raises(EngineError):
             await PictureCounter(Settings(), bundle(), one.batcher).count(solid(0, (1200, 2000)))
+
+
+async def test_the_pieces_of_a_picture_that_failed_are_not_counted_any_more(tmp_path: Path) -> None:
+    async with room(tmp_path) as one:
+        one.engine.error = EngineError("no")
+        with pytest.raises(EngineError):
+            await PictureCounter(Settings(), bundle(), one.batcher).count(solid(0, (3000, 4000)))
+        pieces = len(cut(solid(0, (3000, 4000)), bundle().manifest.input).pieces)
+        one.engine.error = None
+        await PictureCounter(Settings(), bundle(), one.batcher).count(solid(0, (48, 64)))
+        assert len(one.engine.shapes) < pieces
 
 
 async def test_the_line_has_so_many_places_and_they_are_given_back(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Readings on disk; a disk that fails costs readings, never counting."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -114,6 +116,38 @@ def test_a_disk_that_fails_is_told_and_costs_readings_and_comes_back(
     history.close()
     assert history.degraded == ""
     assert hour(history) == ([8], False)
+
+
+class Cramped(History):
+    """On a disk of so many pages: SQLite itself finds it full."""
+
+    pages = 1_000_000
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with super()._connection() as connection:
+            connection.execute(f"PRAGMA max_page_count = {self.pages}")
+            yield connection
+
+
+def test_a_full_disk_costs_readings_that_are_counted_until_there_is_space_again(
+    tmp_path: Path, registry: CollectorRegistry
+) -> None:
+    history = Cramped(tmp_path / "history.sqlite", Keep(keep_hours=1), Metrics(registry))
+    history.pages = 8
+    history.start()
+    for index in range(500):
+        history.add(reading(1 + index / 1000))
+    wait_until(lambda: lost(registry) > 0, seconds=5, what="the disk to be full")
+    assert history.degraded == "history is not written: database or disk is full"
+    history.pages = 1_000_000
+    history.add(reading(0, count=8))
+    history.close()
+    assert history.degraded == ""
+    assert written(registry) + lost(registry) == 501
+    counts, _ = hour(history, limit=1000)
+    assert len(counts) == written(registry)
+    assert counts[-1] == 8
 
 
 def test_adding_never_blocks_and_what_does_not_fit_is_counted(

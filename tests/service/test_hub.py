@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.guards import Fault
 from service.hub import Hub, Seen
+from service.ingest import Stream
 from service.metrics import Metrics
 from service.readings import Reading, State
 from tests.fakes import solid
@@ -28,7 +30,9 @@ def hub(registry: CollectorRegistry) -> Hub:
     return hub
 
 
-def seen(count: float, camera: str = "gate", state: State = "live") -> Seen:
+def seen(
+    count: float, camera: str = "gate", state: State = "live", invalid: Fault | None = None
+) -> Seen:
     reading = Reading(
         camera=camera,
         seq=int(count),
@@ -39,6 +43,7 @@ def seen(count: float, camera: str = "gate", state: State = "live") -> Seen:
         zones={"left": count / 2},
         fps=2.0,
         state=state,
+        invalid=invalid,
     )
     return Seen(reading, solid(0, (8, 8)), np.zeros((1, 1), dtype=np.float32))
 
@@ -122,6 +127,62 @@ async def test_a_frame_counted_after_its_camera_went_down_shows_no_count(
     assert hub.seen["gate"].reading.count == 12
 
 
+async def test_an_invalid_reading_is_told_and_kept_and_shows_no_count(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    hub.tell("gate", "live", "")
+    hub.publish(seen(12))
+    listener = hub.join()
+    hub.publish(seen(13, invalid="black"))
+    assert people(registry) is None
+    assert hub.seen["gate"].reading.invalid == "black"
+    assert (await listener.get()).reading.message()["valid"] is False
+    hub.publish(seen(14))
+    assert people(registry) == 14
+
+
+async def test_a_dark_camera_goes_on_being_counted_and_one_that_is_down_does_not(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    def fps() -> float | None:
+        return registry.get_sample_value("throng_camera_fps_actual", {"camera": "gate"})
+
+    hub.tick("gate")
+    hub.tick("gate")
+    hub.tell("gate", "dark", "the picture is black")
+    assert fps() != 0
+    hub.tell("gate", "down", "gone")
+    assert fps() == 0
+
+
+async def test_a_stream_is_told_once_and_remembered(hub: Hub, registry: CollectorRegistry) -> None:
+    listener = hub.join()
+    first = Stream("h264", 1920, 1080, 25.0, None, "all")
+    hub.stream("gate", first)
+    hub.stream("gate", first)
+    assert await listener.get() == {
+        "type": "stream", "schema": 1, "camera": "gate", "codec": "h264", "width": 1920,
+        "height": 1080, "fps": 25.0, "keyframe_s": None, "decoding": "all",
+    }  # fmt: skip
+    hub.stream("gate", Stream("h264", 1920, 1080, 24.987, 2.0011, "keyframes"))
+    letter = await listener.get()
+    assert (letter["fps"], letter["keyframe_s"], letter["decoding"]) == (24.99, 2.0, "keyframes")
+    assert hub.streams["gate"].decoding == "keyframes"
+    assert registry.get_sample_value("throng_websocket_dropped_total") == 0
+
+
+async def test_what_is_asked_stays_while_what_is_allowed_changes(
+    hub: Hub, registry: CollectorRegistry
+) -> None:
+    def rates() -> list[float | None]:
+        names = ("throng_camera_fps_asked", "throng_camera_fps_target")
+        return [registry.get_sample_value(name, {"camera": "gate"}) for name in names]
+
+    assert rates() == [2, 2]
+    hub.target("gate", 0.5)
+    assert rates() == [2, 0.5]
+
+
 async def test_the_same_state_is_told_once(hub: Hub) -> None:
     listener = hub.join()
     hub.tell("gate", "live", "")
@@ -137,11 +198,15 @@ async def test_a_forgotten_camera_leaves_no_series_and_is_announced(
     hub.tell("gate", "live", "")
     hub.tick("gate")
     hub.publish(seen(12))
+    hub.publish(seen(12, invalid="black"))
+    hub.stream("gate", Stream("h264", 1920, 1080, 25.0, 2.0, "all"))
+    hub.lost("gate", "late", 3)
     listener = hub.join()
     hub.forget("gate")
     assert (await listener.get())["type"] == "removed"
     assert not hub.seen
     assert not hub.states
+    assert not hub.streams
     samples = (sample for family in registry.collect() for sample in family.samples)
     assert not [sample for sample in samples if "camera" in sample.labels]
 
@@ -166,4 +231,4 @@ async def test_the_pace_is_counts_a_second_once_there_are_two(
 ) -> None:
     assert hub.tick("gate") == 0
     assert hub.tick("gate") > 0
-    assert registry.get_sample_value("throng_camera_fps", {"camera": "gate"}) is not None
+    assert registry.get_sample_value("throng_camera_fps_actual", {"camera": "gate"}) is not None

@@ -2,38 +2,25 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
-from models.errors import SourceError
-from service.ingest import SOURCES, Frame, kind_of, redacted
+from service.ingest import SOURCES, Ask, Frame, kind_of, redacted
 from service.ingest._video import arriving
-from service.settings import Camera
 from tests.fakes import video
+from tests.service.watching import Watching, played
 
 text = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4, max_size=12)
 
 
-def camera(source: str, **fields: object) -> Camera:
-    return Camera.model_validate({"source": SecretStr(source), "rate": 60, **fields})
-
-
-def played(settings: Camera, *, most: int = 1000) -> tuple[list[Frame], str]:
-    """The frames of a source, at most so many, and the error that ended it."""
-    stop, frames = threading.Event(), []
-    try:
-        for frame in SOURCES[kind_of(settings.source.get_secret_value())](settings, stop):
-            frames.append(frame)
-            if len(frames) == most:
-                stop.set()
-    except SourceError as error:
-        return frames, f"{type(error).__name__}: {error}"
-    return frames, ""
+def ask(source: Path | str, **fields: Any) -> Ask:
+    return replace(Ask(str(source), rate=60), **fields)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +100,7 @@ def test_every_source_can_be_loaded() -> None:
 
 def test_a_file_plays_once_at_its_pace_and_ends(tmp_path: Path) -> None:
     file = video(tmp_path / "clip.mp4", [(0, 50), (0.1, 100), (0.2, 150)])
-    frames, end = played(camera(str(file)))
+    frames, end = played(ask(file))
     assert end == "SourceEnded: the stream ended"
     assert [round(float(frame.image_HW3.mean()), -1) for frame in frames] == [50, 100, 150]
     assert frames[2].captured_s - frames[0].captured_s >= 0.19
@@ -121,7 +108,7 @@ def test_a_file_plays_once_at_its_pace_and_ends(tmp_path: Path) -> None:
 
 def test_a_file_in_a_loop_starts_again_and_time_goes_on(tmp_path: Path) -> None:
     file = video(tmp_path / "clip.mp4", [(0, 50), (0.05, 150)])
-    frames, end = played(camera(str(file), loop=True), most=5)
+    frames, end = played(ask(file, loop=True), most=5)
     assert end == ""
     assert [round(float(frame.image_HW3.mean()), -1) for frame in frames] == [50, 150, 50, 150, 50]
     times = [frame.captured_s for frame in frames]
@@ -130,24 +117,24 @@ def test_a_file_in_a_loop_starts_again_and_time_goes_on(tmp_path: Path) -> None:
 
 def test_only_as_many_frames_as_the_rate_asks_for_are_given(tmp_path: Path) -> None:
     file = video(tmp_path / "clip.mp4", [(index * 0.02, 90) for index in range(25)])
-    frames, _ = played(camera(str(file), rate=10))
+    frames, _ = played(ask(file, rate=10))
     assert 4 <= len(frames) <= 6
 
 
 def test_frames_fit_into_the_box_with_their_shape_kept(tmp_path: Path) -> None:
     file = video(tmp_path / "clip.mp4", [(0, 50)], size_hw=(96, 64))
-    frames, _ = played(camera(str(file), size=(640, 48)))
+    frames, _ = played(ask(file, size=(640, 48)))
     assert frames[0].image_HW3.shape == (48, 32, 3)
     assert frames[0].image_HW3.dtype == np.uint8
 
 
 def test_a_stop_ends_a_wait_for_the_next_frame(tmp_path: Path) -> None:
-    file = video(tmp_path / "clip.mp4", [(0, 50), (600, 50)])
-    stop = threading.Event()
-    frames = SOURCES["file"](camera(str(file)), stop)
+    file = video(tmp_path / "clip.mp4", [(0, 50), (9, 50)])
+    watch = Watching(60)
+    frames = SOURCES["file"](ask(file), watch)
     next(frames)
     began_s = time.monotonic()
-    threading.Timer(0.1, stop.set).start()
+    threading.Timer(0.1, watch.stop).start()
     list(frames)
     assert time.monotonic() - began_s < 5
 
@@ -159,7 +146,7 @@ def test_a_file_that_is_no_video_is_told_without_its_name(
     file = tmp_path / "c4n4ry.m3u8"
     if content is not None:
         file.write_bytes(content)
-    frames, end = played(camera(str(file)))
+    frames, end = played(ask(file))
     assert not frames
     assert end.startswith("SourceError: ")
     assert "c4n4ry" not in end
@@ -169,35 +156,47 @@ def test_a_cut_file_gives_what_it_has_and_ends(tmp_path: Path) -> None:
     whole = video(tmp_path / "whole.avi", [(index * 0.02, 90) for index in range(20)])
     cut = tmp_path / "cut.avi"
     cut.write_bytes(whole.read_bytes()[:-1500])
-    frames, end = played(camera(str(cut)))
+    frames, end = played(ask(cut))
     assert frames
     assert end.startswith(("SourceEnded", "SourceError"))
 
 
 def test_the_demo_knows_how_many_there_are() -> None:
-    frames, end = played(camera("demo:3", size=(64, 48)), most=2)
+    frames, end = played(ask("demo:3", size=(64, 48)), most=2)
     assert end == ""
     assert frames[0].image_HW3.shape == (48, 64, 3)
     assert (frames[0].truth or 0) > 0
 
 
 def test_a_demo_without_a_number_is_refused() -> None:
-    assert (
-        played(camera("demo:x"))[1] == "SourceError: a demo's seed is a whole number, as in demo:7"
-    )
+    assert played(ask("demo:x"))[1] == "SourceError: a demo's seed is a whole number, as in demo:7"
+
+
+def test_the_demo_follows_a_rate_that_changes() -> None:
+    def hurry(_: list[Frame], watch: Watching) -> None:
+        watch.rate = 100
+
+    began_s = time.monotonic()
+    frames, _ = played(ask("demo", size=(64, 48), rate=0.5), most=3, each=hurry)
+    assert len(frames) == 3
+    assert time.monotonic() - began_s < 1.5
+
+
+def fresh(times: list[float], packets: str) -> list[tuple[str, bool]]:
+    """Each packet of a live stream, and whether it is fresh, by what the clock says each time."""
+    clock = iter(times)
+    came = arriving(packets, live=True, clock=lambda: next(clock))
+    return [(one.packet, one.fresh) for one in came]
 
 
 def test_what_a_live_stream_had_buffered_is_not_taken_for_fresh() -> None:
-    times = iter([0.0, 0.001, 0.002, 0.003, 0.004, 0.044, 0.045, 0.046])
-    came = list(arriving("abc", live=True, clock=lambda: next(times)))
-    assert came == [("a", False), ("b", False), ("c", True)]
+    times = [0.0, 0.001, 0.002, 0.003, 0.004, 0.044, 0.045, 0.046]
+    assert fresh(times, "abc") == [("a", False), ("b", False), ("c", True)]
 
 
 def test_a_backlog_that_is_never_caught_up_with_does_not_silence_a_camera() -> None:
-    times = iter([0.0, 0.001, 5.1, 5.101, 5.2])
-    came = list(arriving("ab", live=True, clock=lambda: next(times)))
-    assert came == [("a", False), ("b", True)]
+    assert fresh([0.0, 0.001, 5.1, 5.101, 5.2], "ab") == [("a", False), ("b", True)]
 
 
 def test_a_file_is_never_late() -> None:
-    assert list(arriving("a", live=False)) == [("a", True)]
+    assert [one.fresh for one in arriving("a", live=False)] == [True]

@@ -78,7 +78,9 @@ def test_hello_comes_first_and_tells_of_the_cameras(client: TestClient) -> None:
     }  # fmt: skip
     assert (hello["type"], hello["schema"], hello["model"]) == ("hello", 1, "fake")
     assert [one["id"] for one in hello["cameras"]] == ["quiet", "steady"]
-    assert set(hello["cameras"][0]) == {"id", "state", "reason", "rate", "zones", "stale_after_ms"}
+    assert set(hello["cameras"][0]) == {
+        *("id", "state", "reason", "rate", "zones", "stream", "stale_after_ms")
+    }
 
 
 def test_readings_follow_and_are_what_the_rest_route_says(client: TestClient) -> None:

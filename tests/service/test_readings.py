@@ -73,3 +73,11 @@ def test_a_time_ends_in_z() -> None:
 def test_rounding_never_puts_a_count_outside_its_interval() -> None:
     tiny = replace(reading(), count=0.1899, interval=(0.1899, 0.1901)).message()
     assert tiny["interval"][0] <= tiny["count"] <= tiny["interval"][1]
+
+
+def test_an_invalid_reading_says_so_and_why() -> None:
+    bad = replace(reading(), invalid="black")
+    assert not bad.valid
+    message = bad.message()
+    assert (message["valid"], message["invalid"], message["stale"]) == (False, "black", False)
+    assert "invalid" not in reading().message()

@@ -1,0 +1,113 @@
+"""`throng serve`."""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+
+from deploy.bundle import Bundle, open_bundle
+from deploy.engines import Engine, load_engine
+from service import VERSION
+from service.app import create_app, farewell
+from service.settings import Settings, load_settings
+
+LAST_S = 14.0  # from the signal to the end, whatever hangs
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The YAML file of settings. Without one: the demo scene."),
+]
+
+
+class _Server(uvicorn.Server):
+    """Lets websockets go in peace before it ends."""
+
+    def __init__(self, listen: uvicorn.Config, application: FastAPI) -> None:
+        super().__init__(listen)
+        self._application = application
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Nothing may keep the process beyond its time: not a hung engine, nor a hung disk."""
+        last = threading.Timer(LAST_S, os._exit, [0])
+        last.daemon = True
+        last.start()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await farewell(self._application)
+        await super().shutdown(sockets)
+
+
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Overrides server.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Overrides server.port; 0 takes a free one.")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="Where the history is kept.")] = Path("throng-data"),
+) -> None:
+    """Run the service: live page, REST, websocket and metrics on one port.
+
+    Without --config it runs a built-in demo scene as camera `demo`, so that there is something to
+    look at before the first camera is connected.
+    """
+    _show_thread_names()
+    settings = load_settings(config)
+    bundle = open_bundle(settings.model.bundle)
+    engine = load_engine(bundle, name=settings.model.engine, precision=settings.model.precision)
+    application = create_app(settings, bundle=bundle, engine=engine, data=data, file=config)
+    server = settings.server
+    listen = uvicorn.Config(
+        application,
+        host=host or server.host,
+        port=server.port if port is None else port,
+        log_level="warning",
+        ws_max_size=65_536,
+        ws_per_message_deflate=False,  # JPEGs do not shrink, and the rest is small
+        limit_concurrency=1000,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    bound = listen.bind_socket()
+    where, number = bound.getsockname()[:2]
+    print(_hello(f"http://{where}:{number}", settings, bundle, engine), flush=True)  # noqa: T201
+    for wish in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again once it has ended
+        signal.signal(wish, lambda *_: sys.exit(0))
+    _Server(listen, application).run([bound])
+
+
+def _show_thread_names() -> None:
+    """Threads carry their names in /proc too, for `top -H` and `throng bench`."""
+
+    def tell(*_: object) -> None:
+        sys.setprofile(None)
+        with contextlib.suppress(OSError):
+            at = Path(f"/proc/self/task/{threading.get_native_id()}/comm")
+            at.write_text(threading.current_thread().name[:15], encoding="utf-8")
+
+    threading.setprofile(tell)
+
+
+def _hello(url: str, settings: Settings, bundle: Bundle, engine: Engine) -> str:
+    """What runs, what to open, what to type."""
+    names = ", ".join(settings.cameras) or "none yet"
+    runs = f"{bundle.name} on {engine.name} ({engine.precision})"
+    return "\n".join(
+        (
+            f"Throng {VERSION}: {runs}, cameras: {names}",
+            f"  live page   {url}/",
+            f"  a picture   curl --data-binary @picture.jpg {url}/v1/count",
+            f"  metrics     {url}/metrics",
+            f"  the API     {url}/docs",
+            "  stop with Ctrl-C",
+        )
+    )

@@ -1,0 +1,203 @@
+"""The service's end of one reader process. Belongs to the event loop."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from service.ingest import Ask, Frame, Lost, Stream
+from service.reader import wire
+from service.reader.slot import Slot
+
+ROOT = Path(__file__).parents[2]
+HUNG_S = 10.0  # without a sign of life a thread hangs in C code
+LIGHT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+
+
+class Ears(Protocol):
+    """Who hears what an attempt gives. Called in the event loop; never blocks."""
+
+    def frame(self, frame: Frame) -> None: ...
+    def stream(self, stream: Stream) -> None: ...
+    def lost(self, why: Lost | str, frames: int) -> None: ...
+
+
+class Attempt:
+    """One opening of one source. `ended` is its only end, whatever happens."""
+
+    def __init__(self, number: int, ask: Ask, ears: Ears, process: "Process") -> None:
+        self.number, self.ask = number, ask
+        self.slot = Slot.create(ask.size[0] * ask.size[1])
+        self.ended: asyncio.Future[wire.Ended] = asyncio.get_running_loop().create_future()
+        self.opened = asyncio.Event()  # also set when it ended
+        self._ears, self._process = ears, process
+
+    @property
+    def reader(self) -> int:
+        """The process that reads."""
+        return self._process.pid
+
+    @property
+    def silent_s(self) -> float:
+        """Since anything came from the camera."""
+        return time.monotonic() - self.slot.packet_s
+
+    @property
+    def hangs(self) -> bool:
+        """Its thread shows no sign of life for longer than the library's own time-outs allow."""
+        patience_s = max(HUNG_S, 1.5 * self.ask.open_timeout_s, 3 * self.ask.read_timeout_s)
+        return time.monotonic() - max(self.slot.packet_s, self.slot.alive_s) > patience_s
+
+    def set_rate(self, rate: float) -> None:
+        self._process.say(wire.Rate(self.number, rate))
+
+    def stop(self) -> None:
+        """Nothing of it is heard any more; its thread ends when its read does."""
+        if not self.ended.done():
+            self._process.say(wire.End(self.number))
+            self.end(wire.Ended(self.number, "stopped", ""))
+
+    def end(self, ended: wire.Ended) -> None:
+        if not self.ended.done():
+            self.ended.set_result(ended)
+            self.opened.set()
+
+    def hear(self, news: wire.News) -> None:
+        if self.ended.done():
+            return
+        if isinstance(news, wire.Framed):
+            self._frame(news)
+        elif isinstance(news, wire.Known):
+            self.opened.set()
+            self._ears.stream(news.stream)
+        elif isinstance(news, wire.Gone):
+            self._ears.lost(news.why, news.frames)
+        else:
+            self.end(news)
+
+    def _frame(self, news: wire.Framed) -> None:
+        self.opened.set()
+        image_HW3 = self.slot.read(news.number, (news.height, news.width))
+        missed = news.missed + (image_HW3 is None)
+        if missed:
+            self._ears.lost("busy", missed)
+        if image_HW3 is not None:
+            at = datetime.fromtimestamp(news.captured_unix, UTC)
+            self._ears.frame(Frame(image_HW3, news.captured_s, at, news.truth))
+
+
+class Process:
+    """A reader process and its attempts. `on_death(self)` is called once, when it is gone."""
+
+    def __init__(self, on_death: Callable[["Process"], None], *, alone: bool = False) -> None:
+        self.alone = alone  # reads one camera only
+        self.attempts: dict[int, Attempt] = {}
+        self.idle_since_s = time.monotonic()
+        self._on_death = on_death
+        self._hung: Attempt | None = None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with theirs:
+            self._child = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "service.reader"),
+                    *(str(theirs.fileno()), str(os.getpid())),
+                ],
+                env={**os.environ, **LIGHT, "PYTHONPATH": path},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the service
+            )
+        ours.setblocking(False)
+        self._connection = ours
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(ours, self._hear)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def begin(self, number: int, ask: Ask, ears: Ears) -> Attempt:
+        attempt = Attempt(number, ask, ears, self)
+        self.attempts[number] = attempt
+        self._send(wire.Begin(number, ask), [attempt.slot.fd])
+        return attempt
+
+    def say(self, wish: wire.Wish) -> None:
+        self._send(wish, [])
+
+    def kill(self, hung: Attempt | None = None) -> None:
+        """It is known to be gone once its end of the socket closes. `hung`: whose fault it is."""
+        self._hung = hung
+        self._child.kill()
+
+    def close(self) -> None:
+        """End it without a word to anybody."""
+        self._loop.remove_reader(self._connection)
+        self._connection.close()
+        self._child.kill()
+        self._child.wait()
+        for attempt in self.attempts.values():
+            attempt.slot.close()
+
+    def _send(self, wish: wire.Wish, descriptors: list[int]) -> None:
+        try:
+            socket.send_fds(self._connection, [wire.packed(wish)], descriptors)
+        except OSError:  # it died, or hangs so long that the line is full
+            self.kill()
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                data = self._connection.recv(wire.LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._died()
+                return
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        news = wire.unpacked(data)
+        assert not isinstance(news, wire.Begin | wire.Rate | wire.End)
+        attempt = self.attempts[news.attempt]
+        attempt.hear(news)
+        if isinstance(news, wire.Ended):
+            self._forget(attempt)
+
+    def _forget(self, attempt: Attempt) -> None:
+        del self.attempts[attempt.number]
+        attempt.slot.close()
+        self.idle_since_s = time.monotonic()
+
+    def _died(self) -> None:
+        self._loop.remove_reader(self._connection)
+        self._connection.close()
+        self._child.kill()
+        died = _told(self._child.wait())
+        for attempt in list(self.attempts.values()):
+            attempt.end(self._last_words(attempt, died))
+            self._forget(attempt)
+        self._on_death(self)
+
+    def _last_words(self, attempt: Attempt, died: str) -> wire.Ended:
+        if self._hung is None:
+            return wire.Ended(attempt.number, "crashed", died)
+        if self._hung is attempt:
+            return wire.Ended(attempt.number, "crashed", "reading it hung")
+        return wire.Ended(attempt.number, "failed", "reading another camera hung")
+
+
+def _told(code: int) -> str:
+    if code >= 0:
+        return f"its reader process ended with {code}"
+    return f"its reader process was ended by {signal.Signals(-code).name}"

@@ -1,0 +1,64 @@
+"""All reader processes: which camera goes where, who is killed, who may open now."""
+
+import asyncio
+import logging
+import time
+from itertools import count
+
+from service.ingest import Ask
+from service.metrics import Metrics
+from service.reader.process import Attempt, Ears, Process
+
+LOG = logging.getLogger(__name__)
+
+OPENINGS = 8  # at once: 50 cameras behind one switch come back together
+IDLE_S = 30.0  # a process without cameras is kept so long
+
+
+class Readers:
+    """Belongs to the event loop, which must be running."""
+
+    def __init__(self, metrics: Metrics, *, each: int) -> None:
+        self._metrics, self._each = metrics, each
+        self._processes: list[Process] = []
+        self._numbers = count(1)
+        self.openings = asyncio.Semaphore(OPENINGS)
+
+    def begin(self, ask: Ask, ears: Ears, *, alone: bool = False) -> Attempt:
+        """Open a source; `alone`: in a process of its own, because it may have crashed others."""
+        process = None if alone else self._with_room()
+        if process is None:
+            process = Process(self._crashed, alone=alone)
+            self._processes.append(process)
+            self._metrics.readers.set(len(self._processes))
+        return process.begin(next(self._numbers), ask, ears)
+
+    def look_after(self) -> None:
+        """Kill processes that hang, end those that nobody needs."""
+        now_s = time.monotonic()
+        for process in list(self._processes):
+            hung = next((one for one in process.attempts.values() if one.hangs), None)
+            if hung:
+                LOG.warning("reader process %d hangs and is replaced", process.pid)
+                process.kill(hung)
+            elif not process.attempts and now_s - process.idle_since_s > IDLE_S:
+                self._forget(process)
+                process.close()
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.close()
+        self._processes.clear()
+
+    def _with_room(self) -> Process | None:
+        open_to_all = (one for one in self._processes if not one.alone)
+        return next((one for one in open_to_all if len(one.attempts) < self._each), None)
+
+    def _crashed(self, process: Process) -> None:
+        self._metrics.reader_crashes.inc()
+        LOG.warning("reader process %d is gone", process.pid)
+        self._forget(process)
+
+    def _forget(self, process: Process) -> None:
+        self._processes.remove(process)
+        self._metrics.readers.set(len(self._processes))

@@ -1,0 +1,53 @@
+"""Make every camera fault against a running service, and write the table of what came of it.
+
+python -m tests.faults                       all faults: service/results/faults.md
+python -m tests.faults -k stall              some of them, any option of pytest: printed only
+python -m tests.faults soak --minutes 30     memory over time: service/results/soak.md
+"""
+
+# ruff: noqa: T201
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.faults import figures, soak
+
+HERE = Path(__file__).parent
+
+
+def faults(options: list[str]) -> int:
+    """The figures go through a file, because pytest imports the tests on its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figures.json"
+        os.environ["THRONG_FAULT_FIGURES"] = str(path)
+        code = pytest.main([str(HERE), "-m", "slow", "-v", *options])
+        page = figures.page(figures.load(path)) if path.exists() else ""
+    print(page)
+    if page and not options:
+        write(figures.PAGE, page)
+    return int(code)
+
+
+def write(path: Path, page: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(page)
+    print(f"written: {path}")
+
+
+def main() -> int:
+    if sys.argv[1:2] != ["soak"]:
+        return faults(sys.argv[1:])
+    parser = argparse.ArgumentParser(description="Memory of a running service over time.")
+    parser.add_argument("--minutes", type=float, default=30)
+    page = soak.soak(parser.parse_args(sys.argv[2:]).minutes)
+    print(page)
+    write(soak.PAGE, page)
+    return 0
+
+
+sys.exit(main())

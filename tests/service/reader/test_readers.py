@@ -1,0 +1,232 @@
+"""Real reader processes: frames come, and whatever becomes of a process, its attempts end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.ingest import Ask, Frame, Stream
+from service.metrics import Metrics
+from service.reader import process
+from service.reader.process import Attempt
+from service.reader.readers import Readers
+from tests.fakes import video
+from tests.running import ROOT
+
+pytestmark = pytest.mark.anyio
+
+DEMO = Ask("demo", size=(320, 192), rate=20)
+
+
+@dataclass
+class Notes:
+    """Ears that write down what they hear."""
+
+    frames: list[Frame] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    gone: list[tuple[str, int]] = field(default_factory=list)
+
+    def frame(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    def stream(self, stream: Stream) -> None:
+        self.streams.append(stream)
+
+    def lost(self, why: str, frames: int) -> None:
+        self.gone.append((why, frames))
+
+
+@asynccontextmanager
+async def readers(*, each: int = 8) -> AsyncIterator[tuple[Readers, Metrics]]:
+    metrics = Metrics(CollectorRegistry())
+    all_of_them = Readers(metrics, each=each)
+    try:
+        yield all_of_them, metrics
+    finally:
+        all_of_them.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(15):
+        while not holds():  # noqa: ASYNC110  # another process answers
+            await anyio.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    """Not running: no such process, or one that only waits for its parent to notice."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text("ascii")
+    except OSError:
+        return True
+
+
+async def read(all_of_them: Readers, ask: Ask = DEMO) -> tuple[Attempt, Notes]:
+    """An attempt that has given a frame."""
+    notes = Notes()
+    attempt = all_of_them.begin(ask, notes)
+    await until(lambda: bool(notes.frames))
+    return attempt, notes
+
+
+async def test_frames_come_from_another_process_with_their_capture_time() -> None:
+    async with readers() as (all_of_them, _):
+        attempt, notes = await read(all_of_them)
+        await until(lambda: len(notes.frames) >= 3)
+        first, second, *_ = notes.frames
+        assert attempt.reader != os.getpid()
+        assert first.image_HW3.shape == (192, 320, 3)
+        assert first.truth is not None
+        assert 0 < second.captured_s - first.captured_s < 5
+        assert (second.captured_at - first.captured_at).total_seconds() == pytest.approx(
+            second.captured_s - first.captured_s, abs=0.05
+        )
+        assert attempt.silent_s < 5
+
+
+async def test_a_file_ends_its_attempt_and_the_process_goes_on(tmp_path: Path) -> None:
+    file = video(tmp_path / "short.mp4", [(0, 100), (0.1, 100)])
+    async with readers() as (all_of_them, _):
+        attempt, notes = await read(all_of_them, Ask(str(file), rate=30))
+        ended = await attempt.ended
+        assert (ended.why, len(notes.frames)) == ("ended", 2)
+        other, _ = await read(all_of_them)
+        assert other.reader == attempt.reader
+
+
+async def test_after_stop_nothing_is_heard_any_more() -> None:
+    async with readers() as (all_of_them, _):
+        attempt, notes = await read(all_of_them)
+        attempt.stop()
+        heard = len(notes.frames)
+        other, _ = await read(all_of_them)
+        await until(lambda: other.silent_s > 0)
+        assert len(notes.frames) == heard
+        assert (await attempt.ended).why == "stopped"
+
+
+async def test_a_lower_rate_gives_fewer_frames() -> None:
+    async with readers() as (all_of_them, _):
+        attempt, notes = await read(all_of_them)
+        attempt.set_rate(0.1)
+        await anyio.sleep(0.3)  # what was due already may still come
+        heard = len(notes.frames)
+        await anyio.sleep(0.7)
+        assert len(notes.frames) <= heard + 1
+
+
+async def test_so_many_cameras_share_a_process_and_one_more_gets_another() -> None:
+    async with readers(each=2) as (all_of_them, _):
+        attempts = [(await read(all_of_them))[0] for _ in range(3)]
+        first, second, third = (attempt.reader for attempt in attempts)
+        assert first == second != third
+
+
+async def test_one_that_shall_be_alone_is() -> None:
+    async with readers() as (all_of_them, _):
+        suspect = all_of_them.begin(DEMO, Notes(), alone=True)
+        other, _ = await read(all_of_them)
+        assert suspect.reader != other.reader
+
+
+async def test_a_crash_ends_all_attempts_of_the_process_and_no_other() -> None:
+    async with readers(each=2) as (all_of_them, metrics):
+        first, second, third = [(await read(all_of_them))[0] for _ in range(3)]
+        os.kill(first.reader, signal.SIGSEGV)
+        for attempt in (first, second):
+            ended = await asyncio.wait_for(attempt.ended, 5)
+            assert (ended.why, "SIGSEGV" in ended.reason) == ("crashed", True)
+        assert not third.ended.done()
+        assert metrics.reader_crashes._value.get() == 1
+        fourth, _ = await read(all_of_them)
+        assert fourth.reader not in (first.reader, second.reader)
+
+
+async def test_a_process_that_hangs_is_killed_and_only_the_one_that_hung_is_blamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "HUNG_S", 0.4)
+    quick = Ask("demo", size=(320, 192), rate=20, open_timeout_s=0.1, read_timeout_s=0.1)
+    async with readers() as (all_of_them, _):
+        attempt, _ = await read(all_of_them, quick)
+        patient, _ = await read(all_of_them, DEMO)
+        os.kill(attempt.reader, signal.SIGSTOP)
+        await until(lambda: attempt.hangs and not patient.hangs)
+        all_of_them.look_after()
+        assert (await asyncio.wait_for(attempt.ended, 5)).why == "crashed"
+        assert (await asyncio.wait_for(patient.ended, 5)).why == "failed"
+
+
+async def test_an_idle_process_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with readers() as (all_of_them, metrics):
+        attempt, _ = await read(all_of_them)
+        attempt.stop()
+        monkeypatch.setattr("service.reader.readers.IDLE_S", 0.0)
+
+        def ended() -> bool:
+            all_of_them.look_after()
+            return gone(attempt.reader)
+
+        await until(ended)
+        assert metrics.readers._value.get() == 0
+        assert metrics.reader_crashes._value.get() == 0
+
+
+async def test_frames_that_we_do_not_take_in_time_are_counted_and_block_nobody() -> None:
+    async with readers() as (all_of_them, _):
+        ask = Ask("demo", size=(64, 64), rate=60)
+        _, notes = await read(all_of_them, ask)
+        before = len(notes.frames)
+        time.sleep(1.0)  # noqa: ASYNC251  # the loop is busy elsewhere
+        await until(lambda: bool(notes.gone))
+        assert {why for why, _ in notes.gone} <= {"busy", "late"}
+        given = len(notes.frames) - before + sum(frames for _, frames in notes.gone)
+        assert given >= 20
+
+
+async def test_the_address_is_not_among_the_arguments_of_the_process() -> None:
+    async with readers() as (all_of_them, _):
+        ask = Ask("rtsp://viewer:c4n4ry@127.0.0.1:1/live")
+        attempt = all_of_them.begin(ask, Notes())
+        arguments = await asyncio.to_thread(Path(f"/proc/{attempt.reader}/cmdline").read_bytes)
+        assert b"c4n4ry" not in arguments
+        ended = await asyncio.wait_for(attempt.ended, 10)
+        assert ended.why == "failed"
+        assert "c4n4ry" not in ended.reason
+
+
+async def test_readers_end_with_the_service_although_it_was_killed() -> None:
+    script = """
+import asyncio, sys
+from prometheus_client import CollectorRegistry
+from service.ingest import Ask
+from service.metrics import Metrics
+from service.reader.readers import Readers
+from tests.service.reader.test_readers import DEMO, read
+
+async def main():
+    readers = Readers(Metrics(CollectorRegistry()), each=8)
+    attempt, _ = await read(readers)
+    print(attempt.reader, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert parent.stdout
+    reader = int(await asyncio.wait_for(parent.stdout.readline(), 20))
+    assert not gone(reader)
+    parent.kill()
+    await parent.wait()
+    await until(lambda: gone(reader))

@@ -1,0 +1,317 @@
+"""Reading real H.264: what is decoded, how old it is said to be, what is given up and what not."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from service.ingest import Ask, Frame, _decoder
+from tests.service.clips import FPS, Live, clip, serving
+from tests.service.watching import Watching, played
+
+REORDERED = {"preset": "veryfast", "tune": "fastdecode", "bf": "2"}
+
+
+def ask(source: Path | str, **fields: Any) -> Ask:
+    return replace(Ask(str(source), size=(64, 48), rate=FPS), **fields)
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    """Which picture of a clip each frame shows."""
+    return [round(float(frame.image_HW3.mean())) - 40 for frame in frames]
+
+
+def near_key_frames(frames: list[Frame], gop: int) -> list[bool]:
+    return [min(number % gop, -number % gop) <= 1 for number in numbers(frames)]  # scaled greys
+
+
+def when(count: int, change: Callable[[Watching], None]) -> Any:
+    """Changes the watch after so many frames."""
+
+    def each(frames: list[Frame], watch: Watching) -> None:
+        if len(frames) == count:
+            change(watch)
+
+    return each
+
+
+def rate(value: float) -> Callable[[Watching], None]:
+    def change(watch: Watching) -> None:
+        watch.rate = value
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def short(folder: Path) -> Path:
+    """Two seconds, five key frames a second."""
+    return clip(folder / "short.mp4", 2, gop=5)
+
+
+@pytest.fixture(scope="module")
+def rare(folder: Path) -> Path:
+    """Four seconds, a key frame a second."""
+    return clip(folder / "rare.mp4", 4, gop=25)
+
+
+def test_key_frames_alone_are_decoded_as_soon_as_they_are_known_to_meet_the_rate(
+    short: Path,
+) -> None:
+    watch = Watching(5)
+    frames, _ = played(ask(short, rate=5), watch=watch)
+    assert [stream.decoding for stream in watch.streams] == ["all", "keyframes"]
+    assert all(near_key_frames(frames, 5))
+    assert len(frames) in (9, 10)
+
+
+def test_all_is_decoded_where_key_frames_do_not_meet_the_rate(short: Path) -> None:
+    watch = Watching(6)
+    frames, _ = played(ask(short, rate=6), watch=watch)
+    assert {stream.decoding for stream in watch.streams} == {"all"}
+    assert not all(near_key_frames(frames, 5))
+    assert len(frames) in (11, 12)
+
+
+def test_a_rate_that_falls_makes_decoding_cheap_and_one_that_rises_brings_all_back(
+    short: Path,
+) -> None:
+    def falls_then_rises(frames: list[Frame], watch: Watching) -> None:
+        watch.rate = 5 if 10 <= len(frames) < 14 else 25
+
+    frames, _ = played(ask(short), each=falls_then_rises)
+    assert numbers(frames)[:10] == pytest.approx(range(10), abs=1)
+    assert all(near_key_frames(frames[10:14], 5))
+    gaps = [after.captured_s - before.captured_s for before, after in pairwise(frames[14:])]
+    assert max(gaps[5:]) < 0.06
+
+
+def test_key_frames_alone_can_be_asked_for(short: Path) -> None:
+    frames, _ = played(ask(short, decode="keyframes"))
+    assert numbers(frames) == pytest.approx(range(0, 50, 5), abs=1)
+    assert frames[-1].captured_s - frames[0].captured_s == pytest.approx(1.8, abs=0.01)
+
+
+def test_all_can_be_asked_for(short: Path) -> None:
+    watch = Watching(2)
+    played(ask(short, rate=2, decode="all"), watch=watch)
+    assert {stream.decoding for stream in watch.streams} == {"all"}
+
+
+def test_key_frames_come_out_at_once_where_pictures_are_coded_in_another_order(
+    folder: Path,
+) -> None:
+    path = clip(folder / "reordered.mp4", 1, gop=10, options=REORDERED)
+    frames, _ = played(ask(path, decode="keyframes"))
+    assert numbers(frames) == pytest.approx([0, 10, 20], abs=1)
+    assert len(played(ask(path))[0]) == 25
+
+
+def test_a_stream_without_whole_key_frames_is_decoded_in_full(folder: Path) -> None:
+    path = clip(folder / "refreshed.mp4", 2, gop=5, options={"x264-params": "intra-refresh=1"})
+    watch = Watching(5)
+    frames, _ = played(ask(path, rate=5), watch=watch)
+    assert len(frames) >= 3
+    assert watch.streams[-1].decoding == "all"
+
+
+def test_what_a_stream_is_is_told_when_it_is_known(short: Path) -> None:
+    watch = Watching(25)
+    played(ask(short, size=(32, 32)), watch=watch)
+    first, last = watch.streams[0], watch.streams[-1]
+    assert (first.codec, first.width, first.height) == ("h264", 64, 48)
+    assert (first.fps, first.keyframe_s) == (None, None)
+    assert (last.fps, last.keyframe_s) == (25.0, 0.2)
+    assert len(watch.streams) <= 3
+    assert watch.packets == 50
+
+
+@pytest.mark.parametrize(("fps", "seconds"), [(1, 3), (60, 1)])
+def test_slow_and_quick_streams_give_all_their_pictures(
+    folder: Path, fps: int, seconds: int
+) -> None:
+    path = clip(folder / f"{fps}.mp4", seconds, gop=60, fps=fps)
+    frames, _ = played(ask(path, rate=60), most=2 if fps == 1 else 1000)
+    assert len(frames) == (2 if fps == 1 else 60)
+    assert frames[1].captured_s - frames[0].captured_s == pytest.approx(1 / fps, abs=0.002)
+
+
+def test_both_clocks_of_a_frame_agree(short: Path) -> None:
+    frames, _ = played(ask(short), most=5)
+    at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - frames[0].captured_s)
+    assert abs(frames[0].captured_at - at) < timedelta(milliseconds=20)
+
+
+def test_a_loop_keeps_the_rate(folder: Path) -> None:
+    path = clip(folder / "blink.mp4", 0.4, gop=10)
+    frames, _ = played(ask(path, rate=4, loop=True), most=6)
+    gaps = [after.captured_s - before.captured_s for before, after in pairwise(frames)]
+    assert gaps == pytest.approx([0.25] * 5, abs=0.05)
+
+
+def test_a_file_without_time_stamps_plays_at_its_rate(folder: Path) -> None:
+    path = clip(folder / "bare.h264", 0.6, gop=5)
+    frames, _ = played(ask(path, loop=True), most=25)
+    assert frames[-1].captured_s - frames[0].captured_s == pytest.approx(24 / FPS, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def changing(folder: Path) -> Path:
+    """Another size after half a second, and time stamps that begin again with it."""
+    parts = [
+        clip(folder / f"{height}.ts", 0.6, gop=5, size_hw=(height, width))
+        for height, width in ((48, 64), (96, 128))
+    ]
+    path = folder / "changing.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def test_a_change_of_size_and_a_jump_of_stamps_disturb_nobody(changing: Path) -> None:
+    watch = Watching(10)
+    frames, _ = played(ask(changing, rate=10, size=(640, 480), decode="all"), watch=watch)
+    sizes = [frame.image_HW3.shape for frame in frames]
+    assert list(dict.fromkeys(sizes)) == [(48, 64, 3), (96, 128, 3)]
+    assert len(frames) in (11, 12, 13)
+    assert frames[-1].captured_s - frames[0].captured_s == pytest.approx(1.1, abs=0.1)
+
+
+def test_a_new_size_is_told(changing: Path) -> None:
+    watch = Watching(25)
+    played(ask(changing), watch=watch)
+    assert [(told.width, told.height) for told in watch.streams] == [(64, 48), (128, 96)]
+
+
+# --- late
+
+
+def ages(ask_: Ask, *, most: int, slow_s: float, watch: Watching) -> list[float]:
+    """How old each frame is when a reader that takes `slow_s` for each gets it."""
+    said: list[float] = []
+
+    def each(frames: list[Frame], _: Watching) -> None:
+        said.append(time.monotonic() - frames[-1].captured_s)
+
+    watch.slow_s = slow_s
+    played(ask_, most=most, watch=watch, each=each)
+    return said
+
+
+def test_frames_of_a_file_age_where_the_reader_is_slow(short: Path) -> None:
+    watch = Watching(25)
+    said = ages(ask(short, max_age_s=5), most=6, slow_s=0.14, watch=watch)
+    assert said == pytest.approx([0.1 * number for number in range(6)], abs=0.05)
+    assert not watch.losses
+
+
+def test_frames_of_a_camera_age_where_the_reader_is_slow(rare: Path) -> None:
+    watch = Watching(25)
+    with serving(Live, rare.parent) as address:
+        said = ages(ask(f"{address}/0.2/rare.mp4"), most=6, slow_s=0.14, watch=watch)
+    assert said == pytest.approx([0.1 * number for number in range(6)], abs=0.07)
+    assert not watch.losses
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_is_too_old_is_given_up_and_reading_goes_on_at_a_newer_key_frame(
+    short: Path, live: bool
+) -> None:
+    watch = Watching(25)
+    with serving(Live, short.parent) as address:
+        source = f"{address}/0.2/short.mp4" if live else short
+        said = ages(ask(source, max_age_s=0.25), most=6, slow_s=0.2, watch=watch)
+    assert max(said) < 0.3
+    assert set(watch.losses) == {"late"}
+    assert watch.packets > 15  # of which six were wanted
+
+
+def test_a_camera_that_was_late_is_new_again_once_the_reader_is_quick(rare: Path) -> None:
+    watch = Watching(10)
+    late: list[float] = []
+
+    def each(frames: list[Frame], watch: Watching) -> None:
+        late.append(time.monotonic() - frames[-1].captured_s)
+        watch.slow_s = 0.5 if len(frames) == 2 else 0
+
+    with serving(Live, rare.parent) as address:
+        source = f"{address}/0.2/rare.mp4"
+        played(ask(source, rate=10, max_age_s=0.3), most=8, watch=watch, each=each)
+    assert "late" in watch.losses
+    assert late[-1] < 0.1
+
+
+def test_what_a_camera_had_buffered_is_not_shown(rare: Path) -> None:
+    with serving(Live, rare.parent) as address:
+        frames, _ = played(ask(f"{address}/1/rare.mp4"), most=3)
+    assert numbers(frames)[0] >= 24
+    gaps = [after.captured_s - before.captured_s for before, after in pairwise(frames)]
+    assert gaps == pytest.approx([0.04, 0.04], abs=0.02)
+
+
+def test_a_camera_that_closes_is_told(rare: Path) -> None:
+    with serving(Live, rare.parent) as address:
+        _, end = played(ask(f"{address}/4/rare.mp4"))
+    assert end.startswith("SourceError: ")
+
+
+# --- corrupt
+
+
+def damaged(path: Path, into: Path, which: Callable[[int], bool]) -> Path:
+    """The clip with other bytes in some of its packets, behind the first eight."""
+    chance = random.Random(1)
+    with av.open(str(path)) as whole, av.open(str(into), "w") as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        for number, packet in enumerate(whole.demux(video=0)):
+            if not packet.size:
+                break
+            data = bytes(packet)
+            if which(number):
+                data = data[:8] + chance.randbytes(len(data) - 8)
+            other = av.Packet(data)
+            other.pts, other.dts, other.time_base = packet.pts, packet.dts, packet.time_base
+            other.is_keyframe, other.stream = packet.is_keyframe, stream
+            container.mux(other)
+    return into
+
+
+def test_what_cannot_be_decoded_is_passed_over_and_told_once_a_due_time(
+    folder: Path, tmp_path: Path
+) -> None:
+    whole = clip(folder / "whole.mp4", 1.4, gop=1)
+    path = damaged(whole, tmp_path / "damaged.mp4", lambda number: 10 <= number < 20)
+    watch = Watching(10)
+    frames, end = played(ask(path, rate=10, decode="all"), watch=watch)
+    assert end == "SourceEnded: the stream ended"
+    assert watch.losses == ["corrupt"] * 4
+    assert len(frames) in (10, 11)
+    assert not set(numbers(frames)) & set(range(11, 19))
+
+
+def test_a_broken_key_frame_is_told_too(short: Path, tmp_path: Path) -> None:
+    path = damaged(short, tmp_path / "keys.mp4", lambda number: number in (10, 15))
+    watch = Watching(5)
+    frames, _ = played(ask(path, rate=5, decode="keyframes"), watch=watch)
+    assert watch.losses == ["corrupt", "corrupt"]
+    assert numbers(frames) == pytest.approx([0, 5, 20, 25, 30, 35, 40, 45], abs=1)
+
+
+def test_a_stream_of_which_nothing_can_be_decoded_is_given_up(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_decoder, "GIVE_UP_S", 0.05)
+    path = damaged(clip(folder / "sound.mp4", 0.1, gop=1), tmp_path / "noise.mp4", lambda _: True)
+    frames, end = played(ask(path, loop=True))
+    assert not frames
+    assert end == "SourceError: nothing could be decoded for 0.05 s"
