@@ -3,7 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
-RUN ?= runs/throng-m
+NAME ?= throng-m
+RECIPE ?= $(NAME)
+RUN ?= runs/$(RECIPE)
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
@@ -39,18 +41,18 @@ fast: .venv/dev.stamp ## tests under two seconds
 train: export MALLOC_MMAP_THRESHOLD_ = 1073741824
 train: export MALLOC_TRIM_THRESHOLD_ = 1073741824
 train: export MALLOC_TOP_PAD_ = 268435456
-train: .venv/dev.stamp ## train throng-m on the data pack in DATA; goes on where it stopped
-	$(BIN)/throng-distill run throng-m --data $(DATA) --out $(RUN)
+train: .venv/dev.stamp ## train RECIPE on the data pack in DATA; goes on where it stopped
+	$(BIN)/throng-distill run $(RECIPE) --data $(DATA) --out $(RUN)
 
-bundle: .venv/dev.stamp ## evaluate, export and check the trained student: deploy/zoo/throng-m
+bundle: .venv/dev.stamp ## evaluate, export and check the trained student: deploy/zoo/NAME
 	$(BIN)/throng-distill evaluate $(RUN)/best.safetensors --data $(DATA) --counts $(RUN)/val.csv
 	$(BIN)/throng-distill evaluate $(RUN)/best.safetensors --data $(DATA) --split train_brt --fold held --counts $(RUN)/brt.csv
 	$(BIN)/throng-distill evaluate $(RUN)/best.safetensors --data $(DATA) --split train_empty --fold held --counts $(RUN)/empty.csv
 	$(BIN)/throng-distill evaluate $(RUN)/best.safetensors --dataset plaza --counts $(RUN)/plaza.csv
-	$(BIN)/throng-deploy export $(RUN)/best.safetensors --name throng-m \
+	$(BIN)/throng-deploy export $(RUN)/best.safetensors --name $(NAME) \
 		--counts $(RUN)/val.csv --counts $(RUN)/brt.csv --counts $(RUN)/empty.csv --counts $(RUN)/plaza.csv
-	$(BIN)/throng-deploy quantise throng-m --pictures $(DATA)/train
-	$(BIN)/throng-deploy parity throng-m --pictures $(DATA)/val
+	$(BIN)/throng-deploy quantise $(NAME) --pictures $(DATA)/train
+	$(BIN)/throng-deploy parity $(NAME) --pictures $(DATA)/val
 
 screenshot: .venv/dev.stamp ## the pictures of the README, from a running service (needs Chromium)
 	$(BIN)/python tests/e2e/screenshot.py docs/page.png docs/heatmap.png

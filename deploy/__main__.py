@@ -97,7 +97,7 @@ def quantise(
             "pictures like those to be counted. May be repeated."
         ),
     ],
-    limit: Annotated[int, typer.Option(min=1, help="So many of each, spread evenly.")] = 64,
+    limit: Annotated[int, typer.Option(min=1, help="So many of each, spread evenly.")] = 128,
 ) -> None:
     """Add an int8 model to a bundle. `parity` says what that costs."""
     opened = open_bundle(bundle)

@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+import re
 import shutil
 import tempfile
 import warnings
@@ -38,6 +39,7 @@ from models.metrics import Scores
 from models.nets import CountingNet, Pixels, parameters_of
 
 OPSET = 20
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 LARGEST = 512  # longest side of a frame, in multiples of the input rule
 LEAST_PICTURES = 20  # fewer say nothing about a 90 % interval
 
@@ -74,8 +76,12 @@ class Validation:
 def export(checkpoint: Path, *, counts: Sequence[Path], out: Path, name: str) -> Bundle:
     """Make the bundle `name` in the folder `out`, in place of the one that may be there.
 
-    Raises DataError for a checkpoint, a counts file or an `out` that cannot be used.
+    Raises DataError for a checkpoint, a counts file, a `name` or an `out` that cannot be used.
     """
+    if not re.fullmatch(NAME, name):
+        raise DataError(
+            f"--name {name!r}: wanted a plain word such as throng-m; --out is the folder"
+        )
     validation = Validation.read(counts)
     _refuse_other_folders(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -146,8 +146,9 @@ class _Seen:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The head's weight and bias that answer like the float net where the rest is rounded.
 
-        Least squares over the cells where either sees people. The rounding of short cuts is left
-        out. The net is of no use afterwards: its weights are rounded.
+        Least squares over the cells where either sees people, a picture by its count: a dense
+        crowd must not outvote ten thin ones. The rounding of short cuts is left out. The net is of
+        no use afterwards: its weights are rounded.
         """
         features: list[NDArray[np.float64]] = []
         for conv in self._convs:
@@ -165,8 +166,9 @@ class _Seen:
             read = np.pad(features.pop(), ((0, 0), (0, 1)), constant_values=1.0)
             rounded = read @ trained
             people = np.maximum(answer, rounded) > 0
-            normal += read[people].T @ read[people]
-            wanted += read[people].T @ (answer - rounded)[people]
+            share = 1 / (answer.clip(min=0).sum() + 1)
+            normal += share * read[people].T @ read[people]
+            wanted += share * read[people].T @ (answer - rounded)[people]
         ridge = RIDGE * np.trace(normal) / len(trained) or 1.0
         fitted = trained + np.linalg.solve(normal + ridge * np.eye(len(trained)), wanted)
         shape = tuple(head.weight.shape)

@@ -87,6 +87,15 @@ def test_counts_that_prove_nothing_are_refused(tmp_path: Path, text: str, says: 
         Validation.read([tmp_path / "counts.csv"])
 
 
+def test_a_name_that_is_a_path_is_refused_before_anything_is_written(
+    tiny: Bundle, make_checkpoint: MakeCheckpoint, counts: Path
+) -> None:
+    before = content(tiny.folder.parent)
+    with pytest.raises(DataError, match="wanted a plain word"):
+        export(make_checkpoint(), counts=[counts], out=tiny.folder, name="/somewhere/tiny")
+    assert content(tiny.folder.parent) == before
+
+
 def test_a_checkpoint_of_unknown_origin_leaves_the_old_bundle(
     tiny: Bundle, make_checkpoint: MakeCheckpoint, counts: Path
 ) -> None:
