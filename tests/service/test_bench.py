@@ -169,8 +169,9 @@ def test_sources_are_dealt_out_in_turn_and_files_are_looped() -> None:
 @pytest.mark.skipif(not (ZOO / "throng-m").is_dir(), reason="no bundle throng-m in the zoo")
 def test_a_small_real_run_holds_two_cameras_and_leaves_nothing_behind(tmp_path: Path) -> None:
     clip = drawn(Clip(640, 360, mbit_s=0.5, seconds=2.0), tmp_path)
+    others = set(descendants(os.getpid()))
     found = bench(Prober(Load([str(clip)])), Plan(cameras=2, seconds=3.0, part=0.5), print)
-    assert descendants(os.getpid()) == []
+    assert set(descendants(os.getpid())) <= others
     assert found.held == 2, found.full.why
     plain = json.loads(page.save(found, tmp_path)[0].read_text())
     full: Mapping[str, float] = plain["full"]["delivered"]
