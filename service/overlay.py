@@ -12,6 +12,10 @@ Image = NDArray[np.uint8]
 Preview = Literal["none", "blur", "clear"]
 
 FULL = 0.25  # people in a cell of 8 x 8 pixels that are drawn in the strongest colour
+BLEND = 0.6  # cells over which neighbours are blended
+LEVELS = np.arange(256, dtype=np.uint8)  # of strength: everything that depends on it is a table
+TURBO = cv2.applyColorMap(LEVELS[:, None], cv2.COLORMAP_TURBO)[:, :, ::-1]  # RGB
+OPAQUE = np.clip(LEVELS / np.float32(255) * 1.4, 0, 0.62).astype(np.float32)
 BLUR = 24  # a blurred picture is averaged over blocks of so many pixels, and of
 BLUR_SHARE = 1 / 32  # at least this share of its width: people grow with the picture
 
@@ -19,14 +23,14 @@ BLUR_SHARE = 1 / 32  # at least this share of its width: people grow with the pi
 def overlay(image_HW3: Image, density_hw: Map, *, preview: Preview, stride: int) -> Image:
     """The picture as its privacy setting allows, the density on top; empty places stay clear."""
     height, width = image_HW3.shape[:2]
-    under = ground(image_HW3, preview)
-    strength_hw = np.clip(density_hw / FULL, 0, 1) ** 0.5
+    strength_hw = cv2.GaussianBlur(np.sqrt(np.clip(density_hw / FULL, 0, 1)), (0, 0), BLEND)
+    levels_hw = np.asarray(strength_hw * 255, np.uint8)
     whole = (density_hw.shape[1] * stride, density_hw.shape[0] * stride)
-    strength_HW = cv2.resize(strength_hw, whole, interpolation=cv2.INTER_LINEAR)[:height, :width]
-    strength_HW = cv2.GaussianBlur(strength_HW, (0, 0), stride * 0.6)
-    colours = cv2.applyColorMap((strength_HW * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    alpha_HW1 = np.clip(strength_HW * 1.4, 0, 0.62)[:, :, None]
-    mixed = under * (1 - alpha_HW1) + colours[:, :, ::-1] * alpha_HW1
+    levels_HW = cv2.resize(levels_hw, whole, interpolation=cv2.INTER_LINEAR)[:height, :width]
+    mixed = cv2.blendLinear(
+        ground(image_HW3, preview), cv2.applyColorMap(levels_HW, TURBO),
+        cv2.LUT(levels_HW, 1 - OPAQUE), cv2.LUT(levels_HW, OPAQUE),
+    )  # fmt: skip
     return np.asarray(mixed, dtype=np.uint8)
 
 
@@ -35,7 +39,7 @@ def encode(image_HW3: Image, kind: Literal["png", "jpeg"]) -> bytes:
         "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 4]),
         "jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 80]),
     }[kind]
-    _, data = cv2.imencode(ending, image_HW3[:, :, ::-1], options)
+    _, data = cv2.imencode(ending, cv2.cvtColor(image_HW3, cv2.COLOR_RGB2BGR), options)
     return data.tobytes()
 
 
