@@ -59,8 +59,12 @@ class Decoder:
         """Key frames alone give no pictures: this stream refreshes them little by little."""
         return self._barren >= BARREN
 
+    @property
+    def reorders(self) -> bool:
+        """Pictures are shown in another order than they are coded in."""
+        return bool(self._codec.has_b_frames)
+
     def forget(self) -> None:
-        """What comes next does not follow from what came before."""
         self._codec.flush_buffers()
 
     def _watch_out(self, *, failed: bool) -> None:

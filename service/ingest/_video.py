@@ -28,6 +28,9 @@ from service.ingest._clock import WAITED_S, Clock, Delay, LiveClock, PlayedClock
 from service.ingest._decoder import Decoder, VideoPacket
 from service.ingest._pace import Pace, Rhythm
 
+BURST = 4
+"""So many pictures that nobody asked for are decoded in one go. One by one, each would find the
+processor's caches taken by others: that costs small pictures half, large ones a tenth."""
 BACKLOG_S = 5.0  # reading a backlog takes no longer, also where decoding never catches up
 TELL_S = 1.0
 FPS = 25.0  # of what does not say it and has no time stamps
@@ -155,6 +158,7 @@ class _Reading:
         self._clock.begin(picture_s=1 / float(video.average_rate or FPS))
         self._decoder.begin(video)
         self._resting = False  # the packets up to the next key frame are given up
+        self._held: list[tuple[Came[VideoPacket], float]] = []
         self.has_packets = False
         self._told.begin(video)
         self._told.tell(self._rhythm, self._decoding, time.monotonic())
@@ -167,7 +171,24 @@ class _Reading:
             self.has_packets = True
             at_s = self._noted(came)
         if self._is_for_decoding(came, at_s):
-            yield from self._pictured(packet, at_s, fresh=came.fresh)
+            self._held.append((came, at_s))
+        if self._held and not self._may_wait(came, at_s):
+            yield from self._decoded()
+
+    def _may_wait(self, came: Came[VideoPacket], at_s: float) -> bool:
+        """Not what is due, and nothing where pictures come later than their packets anyway."""
+        due = came.fresh and self._pace.due(at_s, self._watch.rate)
+        reordered = self._decoder.reorders or not came.packet.size
+        return len(self._held) < BURST and not due and not reordered
+
+    def _decoded(self) -> Iterator[Frame]:
+        """What the packets held back give; played streams then wait for the last one's time."""
+        held, self._held = self._held, []
+        for came, at_s in held:
+            yield from self._pictured(came.packet, at_s, fresh=came.fresh)
+            if self._resting or self._watch.stopped:
+                return
+        self._watch.wait(max(0.0, held[-1][1] - time.monotonic()))
 
     def _noted(self, came: Came[VideoPacket]) -> float:
         """When the packet's picture was taken."""
@@ -192,7 +213,12 @@ class _Reading:
             wanted = "all"
         if wanted != self._decoding:
             self._decoding = wanted
-            self._decoder.forget()
+            self._forget()
+
+    def _forget(self) -> None:
+        """What comes next does not follow from what came before."""
+        self._held.clear()
+        self._decoder.forget()
 
     def _is_for_decoding(self, came: Came[VideoPacket], at_s: float) -> bool:
         """Not what is too late, what is not due among key frames, what follows from a gap."""
@@ -207,7 +233,7 @@ class _Reading:
         if self._decoding == "keyframes":
             return key and due and not late
         if self._resting and key and not late:
-            self._decoder.forget()
+            self._forget()
             self._resting = False
         self._resting = self._resting or late
         return not self._resting
@@ -220,11 +246,11 @@ class _Reading:
             self._watch.lost("corrupt")
         for picture in pictures:
             at_s = self._clock.captured_s(self._stamp_s(picture.pts))
+            if not (fresh and self._pace.due(at_s, self._watch.rate)):
+                continue
             ahead_s = at_s - time.monotonic()
             if ahead_s > 0 and self._watch.wait(ahead_s):
                 return
-            if not (fresh and self._pace.due(at_s, self._watch.rate)):
-                continue
             if time.monotonic() - at_s > self._ask.max_age_s:
                 self._lose(at_s)
                 self._resting = True
