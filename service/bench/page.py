@@ -81,6 +81,10 @@ def rows(report: Report) -> Iterator[Row]:
         "decoding alone",
         f"{floor.cameras:.1f} cameras, {floor.keyframe_cameras:.0f} by key frames only",
     )
+    yield (
+        "cold start",
+        f"{report.cold_start_s:.2f} s from the service's start to a first count",
+    )
     yield from _window("", full)
     if report.part:
         yield from _window(f" at {report.part.cameras} cameras", report.part)

@@ -12,7 +12,7 @@ from models.machine import commit_here, machine, versions
 from service.bench.floor import Floor, measure
 from service.bench.probe import Goal, Probe, Prober
 from service.bench.search import confirmed, most_held
-from service.bench.serving import Load
+from service.bench.serving import Load, cold_start_s
 from service.ingest import kind_of
 from service.settings import settings_of
 
@@ -46,6 +46,8 @@ class Report:
     load: Load
     goal: Goal
     floor: Floor
+    cold_start_s: float
+    """From the start of the service to the first count of one camera."""
     held: int
     full: Probe
     """The long window at the most cameras held, or the last one tried where none were."""
@@ -79,6 +81,8 @@ def bench(prober: Prober, plan: Plan, say: Callable[[str], None]) -> Report:
     _check(prober, plan)
     floor = measure(prober.load.sources)
     say(f"decoding alone: {floor.cameras:.1f} cameras on {floor.cores} cores")
+    start_s = cold_start_s(prober.load)
+    say(f"from start to first count: {start_s:.2f} s")
     tried: list[Probe] = []
 
     def holds(cameras: int, seconds: float) -> bool:
@@ -104,6 +108,7 @@ def bench(prober: Prober, plan: Plan, say: Callable[[str], None]) -> Report:
         load=prober.load,
         goal=prober.goal,
         floor=floor,
+        cold_start_s=start_s,
         held=held,
         full=full,
         part=tried[-1] if 0 < less < held else None,

@@ -56,6 +56,7 @@ class Scripted(Prober):
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     monkeypatch.setattr(report, "measure", lambda _: FLOOR)
+    monkeypatch.setattr(report, "cold_start_s", lambda _: 1.2)
     return Scripted(Load([SOURCE, "demo"]))
 
 
@@ -74,8 +75,8 @@ def test_what_the_search_finds_is_confirmed_and_measured_at_part_of_the_load(
         (11, 15.0, False), (10, 60.0, True), (7, 60.0, True),
     ]  # fmt: skip
     assert (found.held, found.full.cameras, found.part and found.part.cameras) == (10, 10, 7)
-    assert len(lines) == 1 + len(tried)
-    assert lines[3].startswith("16 cameras, 15 s: not held: slow")
+    assert len(lines) == 2 + len(tried)
+    assert lines[4].startswith("16 cameras, 15 s: not held: slow")
 
 
 def test_a_fixed_number_is_not_searched_and_may_not_be_held(scripted: Scripted) -> None:
@@ -173,6 +174,7 @@ def test_a_small_real_run_holds_two_cameras_and_leaves_nothing_behind(tmp_path: 
     found = bench(Prober(Load([str(clip)])), Plan(cameras=2, seconds=3.0, part=0.5), print)
     assert set(descendants(os.getpid())) <= others
     assert found.held == 2, found.full.why
+    assert 0.2 < found.cold_start_s < 30
     plain = json.loads(page.save(found, tmp_path)[0].read_text())
     full: Mapping[str, float] = plain["full"]["delivered"]
     assert full["counts_per_s"] == pytest.approx(
