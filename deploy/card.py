@@ -109,8 +109,10 @@ can because the weights were chosen on the same pictures. Fit it again on your o
 
 def _training(m: Manifest) -> str:
     t = m.training
-    begin = t.recipe.get("trunk_weights")
+    begin, before = t.recipe.get("trunk_weights"), t.recipe.get("starts_from")
     started = f"The trunk started from `{begin}`." if begin else "It started from random weights."
+    if before:
+        started = f"It started from the last weights of the run `{before}`."
     parts = "\n".join(f"- {part}" for part in t.data)
     return f"""## Trained on
 

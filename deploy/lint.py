@@ -19,8 +19,9 @@ from models.errors import BundleError
 OPSET = 20  # the highest that TensorRT 10.0 reads
 LEAST_SCALE = 2.0**-14  # the least normal float16: TensorRT keeps scales in half precision
 OPS = {
-    "Add", "Cast", "Concat", "Constant", "Conv", "DequantizeLinear", "Div", "MaxPool", "Mul",
-    "QuantizeLinear", "Relu", "Resize", "Squeeze", "Sub", "Transpose",
+    "Abs", "Add", "AveragePool", "Cast", "Concat", "Constant", "Conv", "ConvTranspose",
+    "DequantizeLinear", "Div", "InstanceNormalization", "MaxPool", "Mul", "QuantizeLinear",
+    "ReduceMax", "Relu", "Resize", "Squeeze", "Sub", "Transpose",
 }  # fmt: skip
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 FACES = {"frames": (TensorProto.UINT8, 4, 3), "density": (TensorProto.FLOAT, 3, 3)}

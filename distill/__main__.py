@@ -1,106 +1,23 @@
-"""throng-distill: train and evaluate students."""
+"""throng-distill: train students, teach them, measure them, adapt them to a site."""
 
-import json
-import math
-from pathlib import Path
-from typing import Annotated
-
-import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from distill.crops import samples_of
-from distill.data import DATASETS
-from distill.evaluate import Counted, counts_of, scores_by_part
-from distill.methods import METHODS
-from distill.recipes import Fold, Part, recipe, recipes
-from distill.run import train
-from models.checkpoint import load_checkpoint
+from distill.commands import adapt, bank, evaluate, names, run, speed, table
 from models.commands import run_command
-from models.nets import NETS
-from models.progress import tracked
 
 app = typer.Typer(
     help="Train crowd-counting students, and measure them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # the default swallows what stands in square brackets
 )
-console = Console()
-
-DATA = Path("../shared/data")
-Data = Annotated[Path, typer.Option(help="Folder that the data sets and initial weights lie in.")]
-
-
-@app.command()
-def run(
-    name: Annotated[str, typer.Argument(metavar="RECIPE", help="See `throng-distill list`.")],
-    data: Data = DATA,
-    out: Annotated[Path | None, typer.Option(help="Its folder [default: runs/RECIPE].")] = None,
-    threads: Annotated[int, typer.Option(help="Threads of the net; 0: as many as cores.")] = 0,
-) -> None:
-    """Train a recipe, going on where its folder stopped.
-
-    Interrupt it whenever you like: the same command goes on from the last saved step (saved every
-    three minutes). The folder holds recipe.json, log.jsonl, curve.png, predictions-STEP.png,
-    state.safetensors and best.safetensors.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    best = train(recipe(name), data=data, out=out or Path("runs") / name)
-    console.print(f"best checkpoint: {best}")
-
-
-@app.command()
-def evaluate(  # noqa: PLR0913  # a command's options are its arguments
-    checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors.")],
-    data: Data = DATA,
-    dataset: Annotated[str, typer.Option(help="See `throng-distill list`.")] = "pack",
-    split: Annotated[str, typer.Option(help="One of the data set's splits.")] = "val",
-    folder: Annotated[str, typer.Option(help="Where the data set lies, below --data.")] = ".",
-    fold: Annotated[Fold, typer.Option(help="held: every eighth picture.")] = "all",
-    json_out: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    counts: Annotated[Path | None, typer.Option(help="A CSV of id,predicted,true.")] = None,
-) -> None:
-    """Count whole pictures in fp32 and print MAE, RMSE, NAE and bias of each part.
-
-    "trimmed" leaves out the three largest errors of a part. Numbers on a validation split are
-    validation numbers: the checkpoint was chosen on them.
-    """
-    net = load_checkpoint(checkpoint).net
-    samples = samples_of(Part(dataset, split, folder=folder, fold=fold), data)
-    counted = counts_of(samples, net, track=tracked("counting", total=len(samples)))
-    if counts:
-        _write_counts(counts, counted)
-    scores = scores_by_part(counted)
-    if json_out:
-        print(json.dumps({part: s.plain() for part, s in scores.items()}))  # noqa: T201
-        return
-    table = Table("part", "pictures", "MAE", "trimmed", "RMSE", "NAE", "bias", "mean count")
-    for part, s in scores.items():
-        numbers = (s.mae, s.mae_trimmed, s.rmse, s.nae, s.bias, s.mean_true)
-        table.add_row(part, str(s.pictures), *(_two_places(number) for number in numbers))
-    console.print(table)
-
-
-@app.command("list")
-def list_() -> None:
-    """Recipes, nets, methods and data sets."""
-    table = Table("kind", "names")
-    table.add_row("recipes", "\n".join(f"{n}: {f.__doc__}" for n, f in sorted(recipes().items())))
-    table.add_row("nets", ", ".join(NETS.names()))
-    table.add_row("methods", ", ".join(METHODS.names()))
-    table.add_row("data sets", ", ".join(DATASETS.names()))
-    console.print(table)
-
-
-def _two_places(number: float) -> str:
-    return "-" if math.isnan(number) else f"{number:.2f}"
-
-
-def _write_counts(path: Path, counted: list[Counted]) -> None:
-    lines = [f"{one.id},{one.predicted:.3f},{one.true}" for one in counted]
-    path.write_text("\n".join(["id,predicted,true", *lines]) + "\n", encoding="utf-8")
+app.command()(run.run)
+app.command()(bank.bank)
+app.command()(evaluate.evaluate)
+app.command()(table.table)
+app.command()(speed.speed)
+app.command()(adapt.adapt)
+app.command("list")(names.list_)
 
 
 def main() -> None:

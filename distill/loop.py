@@ -1,17 +1,24 @@
 """One step, and everything a step changes. The loop knows no method and no net by name."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from distill.batch import Batch, Lessons
 from distill.crops import Crops
-from distill.methods import METHODS, Batch, Method
+from distill.methods import METHODS, Method
 from distill.recipes import Recipe
-from models.errors import ThrongError
-from models.nets import CountingNet, Pixels
+from distill.views import heard
+from models.errors import ConfigError, ThrongError
+from models.nets import CountingNet, Look, Pixels
+
+NOBODY: Final[Mapping[str, CountingNet]] = MappingProxyType({})
 
 
 def bf16_pays() -> bool:
@@ -19,9 +26,12 @@ def bf16_pays() -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
+OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+
+
 @dataclass
 class Learner:
-    """A student, its moving average and its optimiser."""
+    """A student, its moving average, its optimiser, and what teaches it."""
 
     recipe: Recipe
     student: CountingNet
@@ -29,15 +39,32 @@ class Learner:
     optimiser: torch.optim.Optimizer
     method: Method
     pixels: Pixels
+    teachers: Mapping[str, CountingNet]
 
     @classmethod
-    def of(cls, recipe: Recipe, student: CountingNet) -> "Learner":
-        """Freezes what the recipe freezes; a trunk with initial weights learns at its own rate."""
-        trunk, rest = [], []
+    def of(
+        cls, recipe: Recipe, student: CountingNet, teachers: Mapping[str, CountingNet] = NOBODY
+    ) -> "Learner":
+        """Freezes the teachers and what the recipe freezes; a trunk with initial weights learns at
+        its own rate. A method of one teacher is taught by the mean map of several. Raises
+        ConfigError where the method misses a teacher or a hint.
+        """
+        for teacher in teachers.values():
+            teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
+        method = METHODS[recipe.method](**recipe.method_arguments)
+        joint = len(method.roles) == 1 < len(recipe.teachers)
+        if set(method.roles) != set(recipe.teachers) and not joint:
+            raise ConfigError(
+                f"{recipe.method} wants teachers {sorted(method.roles)}, "
+                f"the recipe has {sorted(recipe.teachers)}"
+            )
+        method.meet(student=student, teachers=NOBODY if joint else teachers)  # a mean has no hints
+        started = set(student.get_submodule("trunk").parameters() if recipe.trunk_weights else ())
+        trunk, rest = [], list(method.parameters())
         for name, parameter in student.named_parameters():
             if name.startswith(recipe.frozen):
                 parameter.requires_grad = False
-            elif name.startswith("trunk.") and recipe.trunk_weights:
+            elif parameter in started:
                 trunk.append(parameter)
             else:
                 rest.append(parameter)
@@ -45,7 +72,7 @@ class Learner:
             {"params": rest, "base": recipe.rate},
             {"params": trunk, "base": recipe.trunk_rate},
         ]
-        optimiser = torch.optim.AdamW(
+        optimiser = OPTIMISERS[recipe.optimiser](
             [group for group in groups if group["params"]],
             lr=recipe.rate,
             weight_decay=recipe.weight_decay,
@@ -55,32 +82,50 @@ class Learner:
         average = AveragedModel(
             student, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
         )
-        method = METHODS[recipe.method](**recipe.method_arguments)
-        return cls(recipe, student, average, optimiser, method, Pixels(student))
+        return cls(recipe, student, average, optimiser, method, Pixels(student), teachers)
+
+    @property
+    def nets(self) -> dict[str, nn.Module]:
+        """All that a run's state must hold."""
+        return {"student": self.student, "average": self.average, "method": self.method}
 
     def step(self, crops: Crops, *, number: int, bf16: bool) -> dict[str, float]:
         """One update. Returns the loss terms and the length of the gradient before clipping."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["base"] * schedule(self.recipe, number)
         frames = self.pixels.normalise(crops.frames_NHW3).to(memory_format=torch.channels_last)
-        batch = Batch(frames, crops.heads_N1hw, crops.density_N1hw)
+        batch = Batch(frames, crops.heads_N1hw, crops.density_N1hw, crops.points, crops.labelled_N)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            terms = self.method.terms(batch, student=self.student, teachers={})
+            terms = self.method.terms(
+                batch, student=self.student, lessons=self._lessons(crops, frames),
+                done=number / self.recipe.steps,
+            )  # fmt: skip
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
             raise ThrongError(f"the loss is not finite at step {number}: {_floats(terms)}")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        length = torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip)
+        learning = [p for group in self.optimiser.param_groups for p in group["params"]]
+        length = torch.nn.utils.clip_grad_norm_(learning, self.recipe.clip)
         self.optimiser.step()
         self.average.update_parameters(self.student)
         return _floats(terms) | {"gradient": float(length)}
 
+    @torch.no_grad()
+    def _lessons(self, crops: Crops, frames_N3HW: Tensor) -> Lessons:
+        if crops.taught_N1hw:
+            lessons = {role: Look(density, {}) for role, density in crops.taught_N1hw.items()}
+        else:
+            lessons = {role: net.look(frames_N3HW) for role, net in self.teachers.items()}
+        return heard(lessons, self.method.roles)
+
 
 def schedule(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth."""
+    """Linear warm-up, then half a cosine down to a hundredth, or no change."""
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup
+    if recipe.decay == "constant":
+        return 1.0
     done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 

@@ -2,7 +2,7 @@
 
 `recipe.json`, `log.jsonl` (a line each hundred steps and each evaluation), `state.safetensors` (to
 go on from), `best.safetensors` (the moving average with the lowest validation error so far),
-`predictions-<step>.png` and `curve.png`.
+`last.safetensors` (the same after the latest evaluation), `predictions-<step>.png` and `curve.png`.
 """
 
 import dataclasses
@@ -13,14 +13,17 @@ from pathlib import Path
 import torch
 
 from distill import state
+from distill.bank import BankCrops
 from distill.crops import CropMaker, samples_of
 from distill.evaluate import counts_of, scores_by_part
 from distill.initial import start_from
+from distill.lineage import copy_weights, teachers_of
 from distill.loop import Learner, bf16_pays
 from distill.recipes import Recipe
 from distill.report import draw_curve, draw_predictions
 from models.checkpoint import save_checkpoint
 from models.errors import DataError
+from models.machine import commit_here, machine
 from models.metrics import Scores
 from models.nets import NETS, CountingNet
 from models.progress import progress
@@ -43,12 +46,17 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
         checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
         source = recipe.trunk_weights
         state.append_line(out / "log.jsonl", started_from=source, first_layer=checksum)
-    learner = Learner.of(recipe, student)
-    nets = {"student": learner.student, "average": learner.average}
+    if recipe.starts_from:
+        copy_weights(out.parent / recipe.starts_from / "last.safetensors", student)
+    learner = Learner.of(recipe, student, teachers_of(recipe, out.parent))
+    nets = learner.nets
     saved = out / "state.safetensors"
     start = state.restore(saved, nets=nets, optimiser=learner.optimiser) if saved.exists() else 0
-    maker = CropMaker(recipe, data=data, stride=student.spec.stride)
+    maker = _crops(recipe, data=data, runs=out.parent, stride=student.spec.stride)
     bf16 = bf16_pays()
+    if start < recipe.steps:
+        where = {"commit": commit_here(), "machine": machine()}
+        state.append_line(out / "log.jsonl", begins_at=start, **where)
     saved_s, began_s = time.monotonic(), time.monotonic()
     with progress(f"training {recipe.net}", total=recipe.steps) as tick:
         for step, crops in enumerate(maker.ahead(range(start, recipe.steps)), start=start):
@@ -65,6 +73,12 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
                 state.save(saved, step=done, nets=nets, optimiser=learner.optimiser)
                 saved_s = time.monotonic()
     return out / "best.safetensors"
+
+
+def _crops(recipe: Recipe, *, data: Path, runs: Path, stride: int) -> CropMaker | BankCrops:
+    if recipe.bank:
+        return BankCrops(recipe, folder=runs / recipe.bank, stride=stride)
+    return CropMaker.of(recipe, data=data, stride=stride)
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
@@ -85,13 +99,14 @@ def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: 
     scores = scores_by_part(counted)
     rank = ranking(scores)
     best = min(_ranks(out), default=float("inf"))
-    facts = {part: score.plain() for part, score in scores.items()}
-    if rank < best:  # before the line that says so: a run stopped in between goes on right
+    validation = {part: score.plain() for part, score in scores.items()}
+    # before the line that says so: a run stopped in between goes on right
+    for name in ("last", "best") if rank < best else ("last",):
         save_checkpoint(
-            out / "best.safetensors", net, name=recipe.net, arguments=recipe.net_arguments,
+            out / f"{name}.safetensors", net, name=recipe.net, arguments=recipe.net_arguments,
             facts={"step": step, "recipe": dataclasses.asdict(recipe)},
         )  # fmt: skip
-    state.append_line(out / "log.jsonl", step=step, validation=facts, rank=rank)
+    state.append_line(out / "log.jsonl", step=step, validation=validation, rank=rank)
     shown = samples[:: max(1, len(samples) // SHOWN)][:SHOWN]
     draw_predictions(shown, net, out / f"predictions-{step}.png")
     draw_curve(out / "log.jsonl", out / "curve.png")

@@ -15,7 +15,10 @@ from models.errors import DataError
 def save(
     path: Path, *, step: int, nets: dict[str, nn.Module], optimiser: torch.optim.Optimizer
 ) -> None:
-    """Everything that the next step depends on. Replaces `path` atomically."""
+    """Everything that the next step depends on. Replaces `path` atomically.
+
+    Raises DataError where it cannot be written; what was there before is there still.
+    """
     tensors: dict[str, Tensor] = {}
     for name, net in nets.items():
         tensors |= {f"{name}/{key}": value for key, value in net.state_dict().items()}
@@ -23,8 +26,13 @@ def save(
         tensors |= {f"optimiser/{index}/{key}": value for key, value in moments.items()}
     tensors = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
     write = path.with_suffix(".partial")
-    save_file(tensors, write, metadata={"step": str(step)})
-    write.replace(path)
+    try:
+        save_file(tensors, write, metadata={"step": str(step)})
+        write.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be written: {error}; make room and go on") from error
+    finally:
+        write.unlink(missing_ok=True)
 
 
 def restore(path: Path, *, nets: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> int:
@@ -37,9 +45,10 @@ def restore(path: Path, *, nets: dict[str, nn.Module], optimiser: torch.optim.Op
     for key, value in groups.pop("optimiser", {}).items():
         index, _, name = key.partition("/")
         moments.setdefault(int(index), {})[name] = value
-    if groups.keys() != nets.keys():
-        raise DataError(f"{path} holds {sorted(groups)}, this run needs {sorted(nets)}")
-    for name, net in nets.items():
+    wanted = {name: net for name, net in nets.items() if net.state_dict()}
+    if groups.keys() != wanted.keys():
+        raise DataError(f"{path} holds {sorted(groups)}, this run needs {sorted(wanted)}")
+    for name, net in wanted.items():
         net.load_state_dict(groups[name])
     whole = optimiser.state_dict()
     optimiser.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})

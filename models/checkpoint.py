@@ -35,11 +35,20 @@ def save_checkpoint(
     arguments: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> None:
-    """Replaces `path` atomically. `facts` is JSON: recipe, step, validation errors."""
+    """Replaces `path` atomically. `facts` is JSON: recipe, step, validation errors.
+
+    Raises DataError where it cannot be written; what was there before is there still.
+    """
     header = {"net": name, "arguments": json.dumps(arguments), "facts": json.dumps(facts)}
+    tensors = {key: value.detach().contiguous() for key, value in net.state_dict().items()}
     write = path.with_suffix(".partial")
-    save_file({key: t.detach().contiguous() for key, t in net.state_dict().items()}, write, header)
-    write.replace(path)
+    try:
+        save_file(tensors, write, header)
+        write.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be written: {error}") from error
+    finally:
+        write.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

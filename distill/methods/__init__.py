@@ -1,33 +1,36 @@
-"""Methods: what a student is taught with. Each file holds `method(**arguments) -> Method`.
+"""Methods: what a student is taught with. Each file holds `method(**arguments) -> Method`."""
 
-Shapes: N crops, H x W pixels, h x w cells.
-"""
-
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from distill.batch import Batch, Lessons
 from models.nets import CountingNet
 from models.plugins import Plugins
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a step sees: normalised frames and two targets on the student's cells."""
+class Method(nn.Module, ABC):
+    """Losses of a step. Parameters of its own (projections) learn with the student and are no part
+    of it: they stay behind in the run's state.
+    """
 
-    frames_N3HW: Tensor
-    heads_N1hw: Tensor  # whole heads in the cells they lie in
-    density_N1hw: Tensor  # the same heads, smoothed
+    roles: ClassVar[tuple[str, ...]] = ()
+    """What its teachers are called."""
 
+    def meet(self, *, student: CountingNet, teachers: Mapping[str, CountingNet]) -> None:
+        """Called once before the first step: the place to make such parameters.
 
-class Method(Protocol):
+        `teachers` is empty where lessons come from a bank. Raises ConfigError where a hint that the
+        method wants is missing.
+        """
+
+    @abstractmethod
     def terms(
-        self, batch: Batch, *, student: CountingNet, teachers: Mapping[str, CountingNet]
+        self, batch: Batch, *, student: CountingNet, lessons: Lessons, done: float
     ) -> dict[str, Tensor]:
-        """Named scalar losses; the loop adds them up and logs each."""
-        ...
+        """Named scalar losses; the loop adds them up and logs each. `done`: 0..1 of the run."""
 
 
 METHODS: Plugins[Callable[..., Method]] = Plugins("distill.methods", "method")

@@ -20,8 +20,9 @@ Fold = Literal["all", "train", "held"]
 class Part:
     """Some pictures of a data set, and how often a crop comes from them.
 
-    `fold` keeps every eighth picture ("held") apart from the others ("train"); `prefix` picks ids.
-    `folder` is where the data set lies, below `--data`.
+    `fold` keeps every eighth picture ("held") apart from the others ("train"); `prefix` picks ids,
+    and so does `listed` (only these) and `unlisted` (all but these): names of lists in
+    `distill/lists`. `folder` is where the data set lies, below `--data`.
     """
 
     dataset: str
@@ -30,6 +31,21 @@ class Part:
     folder: str = "."
     prefix: str = ""
     fold: Fold = "all"
+    listed: str = ""
+    unlisted: str = ""
+    labelled: bool = True
+    """Without labels, pictures are shown to the student and its teachers, and no head is."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The student of another run: the best checkpoint of the recipe of that name.
+
+    Its folder is a neighbour of the run's own. A fresh one has random weights (smoke runs).
+    """
+
+    run: str
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,10 +61,19 @@ class Recipe:
     method_arguments: Mapping[str, Any] = field(default_factory=dict)
     trunk_weights: str = ""
     """A file below `--data` that starts `net.trunk`; empty: from scratch."""
+    starts_from: str = ""
+    """A run whose last weights start the student."""
+    teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    """By the role that the method calls them by."""
+    bank: str = ""
+    """Crops and lessons come from this bank (a neighbour of the run's folder), made before."""
     frozen: tuple[str, ...] = ()
     """Parameters whose names start so keep their first values."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     batch: int = 8
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    """`adam` adds weight decay to the gradient, as published code of 2020 does."""
+    decay: Literal["cosine", "constant"] = "cosine"
     rate: float = 1e-3
     trunk_rate: float = 1e-4
     warmup: int = 500
@@ -62,8 +87,14 @@ class Recipe:
     def smoke(self) -> "Recipe":
         """A few steps from scratch on drawn pictures: shows that the line runs, needs no data."""
         drawn = (Part("plaza", "smoke"),)
-        small = replace(self, train=drawn, validate=drawn, trunk_weights="", frozen=())
-        return replace(small, steps=6, warmup=2, batch=2, evaluate_every=3)
+        fresh = {role: replace(teacher, fresh=True) for role, teacher in self.teachers.items()}
+        small = replace(
+            self, train=drawn, validate=drawn, trunk_weights="", starts_from="", bank="", frozen=()
+        )
+        tiny = replace(self.augmentation, crop_px=64)
+        return replace(
+            small, teachers=fresh, augmentation=tiny, steps=6, warmup=2, batch=2, evaluate_every=3
+        )
 
 
 def recipes() -> dict[str, Callable[[], Recipe]]:

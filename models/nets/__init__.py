@@ -5,7 +5,7 @@ Shapes: N frames, H x W pixels, h x w cells, C channels.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +22,33 @@ class Look(NamedTuple):
 
 
 class CountingNet(nn.Module, ABC):
-    """Normalised frames in, density map out: the same type in training, evaluation and export."""
+    """Normalised frames in, density map out: the same type in training, evaluation and export.
 
-    spec: ClassVar[InputSpec]
+    Two halves: an encoder, and a decoder that needs no more than the encoder's last features, the
+    latent. Some methods teach the latent alone, or decode it twice.
+    """
+
+    spec: InputSpec
 
     @abstractmethod
-    def look(self, frames_N3HW: Tensor) -> Look: ...
+    def encode(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
+        """Hints of the encoder, shallow to deep; the last is the latent."""
+
+    @abstractmethod
+    def decode(self, latent_NChw: Tensor) -> Look:
+        """The density map of a latent, and the hints of the decoder."""
+
+    def look(self, frames_N3HW: Tensor) -> Look:
+        encoded = self.encode(frames_N3HW)
+        decoded = self.decode(latent_of(encoded))
+        return Look(decoded.density_N1hw, encoded | decoded.hints)
 
     def forward(self, frames_N3HW: Tensor) -> Tensor:
         return self.look(frames_N3HW).density_N1hw
+
+
+def latent_of(encoded: dict[str, Tensor]) -> Tensor:
+    return encoded[next(reversed(encoded))]
 
 
 class Pixels(nn.Module):
@@ -55,6 +73,14 @@ class Pixels(nn.Module):
 
 
 NETS: Plugins[Callable[..., CountingNet]] = Plugins("models.nets", "net")
+
+
+@torch.no_grad()
+def widths_of(net: CountingNet) -> dict[str, int]:
+    """Channels of each hint, shallow to deep."""
+    first = next(net.parameters())
+    frames = torch.zeros(1, 3, 64, 64, dtype=first.dtype, device=first.device)
+    return {name: hint.shape[1] for name, hint in net.look(frames).hints.items()}
 
 
 def parameters_of(net: nn.Module) -> int:

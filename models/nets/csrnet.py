@@ -7,6 +7,7 @@
 from torch import Tensor, nn
 
 from models.nets import CountingNet, Look
+from models.nets._blocks import Stages, VggTrunk, conv_relu, conv_relus
 from models.spec import InputSpec
 
 WIDTHS = (64, 128, 256, 512)
@@ -23,16 +24,21 @@ class CsrNet(CountingNet):
 
     def __init__(self, ratio: int = 1) -> None:
         super().__init__()
-        a, b, c, d = (width // ratio for width in WIDTHS)
-        self.stages = nn.ModuleDict(
+        a, b, c, d = (round(width / ratio) for width in WIDTHS)
+        self.trunk = VggTrunk(
             {
-                "conv1_1": _convs(3, [a]),
-                "pool1": nn.Sequential(_convs(a, [a]), _pool()),
-                "pool2": nn.Sequential(_convs(a, [b, b]), _pool()),
-                "pool3": nn.Sequential(_convs(b, [c, c, c]), _pool()),
-                "back1": nn.Sequential(_convs(c, [d, d, d]), _convs(d, [d], dilation=2)),
-                "back4": _convs(d, [d, d, c], dilation=2),
-                "back6": _convs(c, [b, a], dilation=2),
+                "conv1_1": conv_relu(3, a),
+                "pool1": nn.Sequential(conv_relu(a, a), _pool()),
+                "pool2": nn.Sequential(conv_relus(a, b, b), _pool()),
+                "pool3": nn.Sequential(conv_relus(b, c, c, c), _pool()),
+                "front": conv_relus(c, d, d, d),
+            }
+        )
+        self.back = Stages(
+            {
+                "back1": conv_relu(d, d, dilation=2),
+                "back4": conv_relus(d, d, d, c, dilation=2),
+                "back6": conv_relus(c, b, a, dilation=2),
             }
         )
         self.out = nn.Conv2d(a, 1, 1)
@@ -42,32 +48,23 @@ class CsrNet(CountingNet):
         """As published: the teacher's back end from N(0, 0.01), students by Kaiming fan-out."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
-                if published and ("back" in name or name == "out"):
+                if published and not name.startswith("trunk."):
                     nn.init.normal_(module.weight, std=0.01)
                 else:
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # on by default
 
-    def look(self, frames_N3HW: Tensor) -> Look:
-        hints: dict[str, Tensor] = {}
-        x = frames_N3HW
-        for name, stage in self.stages.items():
-            x = stage(x)
-            hints[name] = x
-        del hints["back6"]  # SKT's six hints end before the last two convolutions
-        return Look(self.out(x), hints)
+    def encode(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
+        seen: dict[str, Tensor] = self.trunk(frames_N3HW)
+        return seen
+
+    def decode(self, latent_NChw: Tensor) -> Look:
+        hints: dict[str, Tensor] = self.back(latent_NChw)
+        return Look(self.out(hints["back6"]), hints)
 
 
 def _pool() -> nn.MaxPool2d:
     return nn.MaxPool2d(2, ceil_mode=True)
-
-
-def _convs(c_in: int, widths: list[int], *, dilation: int = 1) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for width in widths:
-        layers += [nn.Conv2d(c_in, width, 3, padding=dilation, dilation=dilation), nn.ReLU()]
-        c_in = width
-    return nn.Sequential(*layers)
 
 
 net = CsrNet

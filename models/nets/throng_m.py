@@ -61,15 +61,17 @@ class ThrongM(CountingNet):
         self.neck = nn.Sequential(conv_relu(width, width), conv_relu(width, 64))
         self.head = DensityHead(64)
 
-    def look(self, frames_N3HW: Tensor) -> Look:
+    def encode(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
         at_4, at_8, at_16 = self.trunk(frames_N3HW)
         around = self.around(at_16)
         merged = F.relu(self.lateral(at_8) + F.interpolate(around, scale_factor=2, mode="nearest"))
-        neck = self.neck(merged)
-        hints = {
-            "layer1": at_4, "layer2": at_8, "layer3": at_16, "around": around, "neck": neck,
+        return {
+            "layer1": at_4, "layer2": at_8, "layer3": at_16, "around": around, "merged": merged,
         }  # fmt: skip
-        return Look(self.head(neck), hints)
+
+    def decode(self, latent_NChw: Tensor) -> Look:
+        neck = self.neck(latent_NChw)
+        return Look(self.head(neck), {"neck": neck})
 
 
 net = ThrongM

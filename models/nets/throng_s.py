@@ -23,12 +23,14 @@ class ThrongS(CountingNet):
         self.neck = conv_relu(width, 64)
         self.head = DensityHead(64)
 
-    def look(self, frames_N3HW: Tensor) -> Look:
+    def encode(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
         stem = self.stem(frames_N3HW)
         down = self.down(stem)
-        body = self.body(down)
-        neck = self.neck(body)
-        return Look(self.head(neck), {"stem": stem, "down": down, "body": body, "neck": neck})
+        return {"stem": stem, "down": down, "body": self.body(down)}
+
+    def decode(self, latent_NChw: Tensor) -> Look:
+        neck = self.neck(latent_NChw)
+        return Look(self.head(neck), {"neck": neck})
 
 
 net = ThrongS

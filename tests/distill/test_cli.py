@@ -3,11 +3,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 
 from distill.__main__ import main
 from models.checkpoint import save_checkpoint
 from models.nets import NETS
+from models.nets.throng_s import ThrongS
 
 Distill = Callable[..., int]
 SMALL = {"width": 64, "depth": 1}
@@ -46,7 +50,7 @@ def test_list_names_recipes_nets_methods_and_data_sets(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "moon"], "no recipe 'moon'; there are throng-m"),
+        (["run", "moon"], "no recipe 'moon'; there are bl, "),
         (["evaluate", "nowhere.safetensors"], "no checkpoint at nowhere.safetensors"),
     ],
 )
@@ -119,3 +123,115 @@ def test_the_smoke_recipe_runs_from_end_to_end_and_can_be_evaluated(
     plaza = ("--dataset", "plaza", "--split", "smoke", "--json")
     assert distill("evaluate", out / "best.safetensors", *plaza) == 0
     assert json.loads(capsys.readouterr().out)["plaza"]["pictures"] == 4
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder of twelve frames of 256 x 256 without people, six of them labelled so."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    names = [f"{number:02}.png" for number in range(12)]
+    for number, name in enumerate(names):
+        cv2.imwrite(str(folder / name), np.full((256, 256, 3), 10 * number, np.uint8))
+    rows = "".join(f"{name},,\n" for name in names[:6])
+    (folder / "labels.csv").write_text(f"picture,x,y\n{rows}")
+    return folder
+
+
+def _crowded(path: Path) -> None:
+    """A checkpoint that sees a person in every cell."""
+    net = NETS["throng-s"](**SMALL)
+    assert isinstance(net, ThrongS)
+    torch.nn.init.zeros_(net.head.out.weight)
+    torch.nn.init.ones_(net.head.out.bias)  # type: ignore[arg-type]  # on by default
+    save_checkpoint(path, net, name="throng-s", arguments=SMALL, facts={})
+
+
+def test_adapt_writes_a_student_that_counts_the_site_better(
+    distill: Distill, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _crowded(tmp_path / "best.safetensors")
+    (site / "07.png").write_bytes(b"")
+    asked = ("--camera-frames", site, "--student", tmp_path / "best.safetensors", "--threads", "1")
+    out = tmp_path / "adapted"
+    assert distill("adapt", *asked, "--out", out, "--steps", "2") == 0
+    said = capsys.readouterr().out
+    assert "1 pictures cannot be read, such as 07.png" in said
+    assert "MAE on 3 held-out frames: 1024.00 before" in said
+    assert {path.name for path in out.iterdir()} == {
+        "adapted.safetensors", "report.json", "report.md",
+    }  # fmt: skip
+    assert distill("adapt", *asked, "--out", out) == 2
+    assert "is not an empty folder" in capsys.readouterr().err
+
+
+def test_what_adapt_cannot_use_is_one_line_and_exit_code_two(
+    distill: Distill,
+    checkpoint: Path,
+    site: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ["--camera-frames", site, "--student", checkpoint, "--out", tmp_path / "adapted"]
+    for more, said in (
+        (["--size", "big"], "--size 'big': wanted width x height"),
+        (["--teacher", "deeper"], "--teacher deeper: wanted ROLE=CHECKPOINT"),
+        (["--teacher", f"deeper={checkpoint}"], "wanted deeper and wider, or none"),
+        (["--labels", site / "none.csv"], "none.csv cannot be read"),
+        (["--camera-frames", tmp_path / "none"], "no labels.csv or labels.json in"),
+    ):
+        assert distill("adapt", *asked, *more) == 2
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1
+        assert said in captured.err
+
+
+def test_table_writes_what_has_run_and_what_has_not(
+    distill: Distill, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results"
+    options = ("--runs", tmp_path / "runs", "--data", packed, "--out", out)
+    assert distill("table", "skt", *options) == 0
+    assert capsys.readouterr().out.count("saved ") == 2
+    (page,) = out.glob("*-skt.md")
+    assert "`throng-distill run skt-plain-2`" in page.read_text()
+    assert distill("table", "moon", *options) == 2
+    assert "distill.tables has no 'moon'; it has bl, mgd" in capsys.readouterr().err
+
+
+def test_speed_times_two_nets_beside_each_other(
+    distill: Distill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, out = "throng-s:width=64,depth=1", tmp_path / "results"
+    nets = ("throng-s", small, "--size", "128x96", "--rounds", "3")
+    assert distill("speed", *nets, "--out", out) == 0
+    assert "ratio " in capsys.readouterr().out
+    (data,) = out.glob("*.json")
+    found = json.loads(data.read_text())
+    assert found["size_hw"] == [96, 128]
+    assert found["student"]["name"] == small
+    assert found["teacher"]["gmacs"] > found["student"]["gmacs"]
+
+
+def test_bank_of_a_recipe_without_teachers_is_refused(
+    distill: Distill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert distill("bank", "throng-s-alone", "--out", tmp_path / "bank") == 2
+    assert "choose a recipe that has teachers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "bank", "evaluate", "table", "speed", "adapt", "list"])
+def test_every_command_teaches(
+    distill: Distill, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert distill(command, "--help") == 0
+    assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+def test_what_stands_in_square_brackets_is_part_of_the_help(
+    distill: Distill, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert distill("adapt", "--help") == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "[default: labels.csv or .json there]" in said
+    assert '{"a.jpg": [[x, y], ...], "empty.jpg": []}' in said

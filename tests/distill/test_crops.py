@@ -21,24 +21,24 @@ def _same(a: Crops, b: Crops) -> bool:
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_step(tiny: Recipe) -> None:
-    maker, other = (CropMaker(tiny, data=HERE, stride=8) for _ in range(2))
+    maker, other = (CropMaker.of(tiny, data=HERE, stride=8) for _ in range(2))
     maker.batch(0)  # what was made before does not matter
     assert _same(maker.batch(3), other.batch(3))
     assert not _same(maker.batch(3), maker.batch(4))
-    seeded = CropMaker(replace(tiny, seed=1), data=HERE, stride=8)
+    seeded = CropMaker.of(replace(tiny, seed=1), data=HERE, stride=8)
     assert not _same(maker.batch(3), seeded.batch(3))
 
 
 @pytest.mark.parametrize("steps", [range(0), range(2), range(5, 5 + 2 * AHEAD)])
 def test_batches_made_ahead_are_those_of_the_steps_in_order(tiny: Recipe, steps: range) -> None:
-    maker = CropMaker(tiny, data=HERE, stride=8)
+    maker = CropMaker.of(tiny, data=HERE, stride=8)
     ahead = list(maker.ahead(steps))
     assert len(ahead) == len(steps)
     assert all(_same(got, maker.batch(step)) for got, step in zip(ahead, steps, strict=True))
 
 
 def test_both_targets_of_a_crop_hold_the_same_people(tiny: Recipe) -> None:
-    crops = CropMaker(tiny, data=HERE, stride=8).batch(0)
+    crops = CropMaker.of(tiny, data=HERE, stride=8).batch(0)
     assert crops.frames_NHW3.shape == (2, 64, 64, 3)
     assert crops.frames_NHW3.dtype == torch.uint8
     assert crops.heads_N1hw.shape == crops.density_N1hw.shape == (2, 1, 8, 8)
@@ -50,7 +50,7 @@ def test_both_targets_of_a_crop_hold_the_same_people(tiny: Recipe) -> None:
 def test_a_part_of_no_weight_gives_no_crop(tiny: Recipe, packed: Path) -> None:
     """The pictures of the pack are black, the plaza is not."""
     both = (Part("plaza", "smoke"), Part("pack", "val", weight=0))
-    maker = CropMaker(replace(tiny, train=both), data=packed, stride=8)
+    maker = CropMaker.of(replace(tiny, train=both), data=packed, stride=8)
     frames = [crops.frames_NHW3 for crops in maker.ahead(range(6))]
     assert all((frame.amax() > 0).all() for frame in torch.cat(frames))
 

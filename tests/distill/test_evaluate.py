@@ -20,10 +20,13 @@ class OnePersonACell(CountingNet):
         super().__init__()
         self.one = nn.Parameter(torch.ones(1))
 
-    def look(self, frames_N3HW: Tensor) -> Look:
+    def encode(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
         n, _, height, width = frames_N3HW.shape
         assert height % 32 == width % 32 == 0
-        return Look(self.one.expand(n, 1, height // 8, width // 8), {})
+        return {"latent": self.one.expand(n, 1, height // 8, width // 8)}
+
+    def decode(self, latent_NChw: Tensor) -> Look:
+        return Look(latent_NChw, {})
 
 
 class Blank(Sample):

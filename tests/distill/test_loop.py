@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from distill.crops import CropMaker
 from distill.loop import Learner, schedule
-from distill.recipes import Recipe
-from models.errors import ThrongError
+from distill.recipes import Recipe, Teacher
+from models.errors import ConfigError, ThrongError
 from models.nets import NETS
 
 
@@ -19,7 +19,7 @@ def _learner(recipe: Recipe) -> Learner:
 
 
 def _steps(learner: Learner, number: int) -> list[dict[str, float]]:
-    maker = CropMaker(learner.recipe, data=Path(), stride=8)
+    maker = CropMaker.of(learner.recipe, data=Path(), stride=8)
     return [learner.step(maker.batch(i), number=i, bf16=False) for i in range(number)]
 
 
@@ -65,10 +65,36 @@ def test_a_trunk_with_initial_weights_learns_at_its_own_rate(tiny: Recipe) -> No
     assert rates == [recipe.rate, recipe.trunk_rate]
 
 
+def test_a_method_of_one_teacher_learns_from_the_mean_of_several(tiny: Recipe) -> None:
+    teachers = {role: Teacher("throng-s-alone", fresh=True) for role in ("wide", "deep")}
+    taught = replace(tiny, method="soft", teachers=teachers)
+    nets = {role: NETS["throng-s"](width=64, depth=1) for role in teachers}
+    learner = Learner.of(taught, NETS["throng-s"](width=64, depth=1), nets)
+    crops = CropMaker.of(tiny, data=Path(), stride=8).batch(0)
+    assert learner.step(crops, number=0, bf16=False)["soft_cells"] > 0
+
+
+@pytest.mark.parametrize("method", ["fitnet", "reviewkd"])
+def test_the_mean_of_several_teachers_has_no_features(tiny: Recipe, method: str) -> None:
+    teachers = {role: Teacher("throng-s-alone", fresh=True) for role in ("wide", "deep")}
+    taught = replace(tiny, method=method, method_arguments={}, teachers=teachers)
+    if method == "reviewkd":
+        taught = replace(taught, method_arguments={"review": 0.0})
+    nets = {role: NETS["throng-s"](width=64, depth=1) for role in teachers}
+    with pytest.raises(ConfigError, match="a bank holds none"):
+        Learner.of(taught, NETS["throng-s"](width=64, depth=1), nets)
+
+
+def test_teachers_that_a_method_has_no_use_for_are_refused(tiny: Recipe) -> None:
+    taught = replace(tiny, teachers={"wide": Teacher("throng-s-alone")})
+    with pytest.raises(ConfigError, match=r"supervised wants teachers \[\]"):
+        Learner.of(taught, NETS["throng-s"](width=64, depth=1))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_move(tiny: Recipe) -> None:
     learner = _learner(tiny)
     before = [value.clone() for value in learner.student.parameters()]
-    crops = CropMaker(tiny, data=Path(), stride=8).batch(0)
+    crops = CropMaker.of(tiny, data=Path(), stride=8).batch(0)
     crops.density_N1hw[0, 0, 0, 0] = float("nan")
     with pytest.raises(ThrongError, match=r"not finite at step 4.*cells"):
         learner.step(crops, number=4, bf16=False)

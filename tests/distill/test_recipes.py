@@ -2,12 +2,13 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from distill.data import DATASETS
 from distill.methods import METHODS
 from distill.recipes import Recipe, recipe, recipes
 from models.errors import ConfigError
-from models.nets import NETS
+from models.nets import NETS, CountingNet
 
 
 @pytest.mark.parametrize("name", recipes())
@@ -20,6 +21,23 @@ def test_a_recipe_names_parts_that_exist_and_says_what_it_is(name: str) -> None:
     assert all(any(key.startswith(frozen) for key in names) for frozen in found.frozen)
     assert found.augmentation.crop_px % student.spec.multiple == 0
     assert recipes()[name].__doc__
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_method_finds_the_teachers_and_hints_that_it_wants(name: str) -> None:
+    found = recipe(name)
+    method = METHODS[found.method](**found.method_arguments)
+    joint = len(method.roles) == 1 < len(found.teachers)  # the mean of several, without hints
+    assert joint or set(method.roles) == set(found.teachers)
+    teachers = {role: _shape(recipe(by.run)) for role, by in found.teachers.items()}
+    method.meet(student=_shape(found), teachers={} if found.bank or joint else teachers)
+
+
+def _shape(found: Recipe) -> CountingNet:
+    """Its net with whatever numbers lie in memory: drawing them takes a second."""
+    with torch.device("meta"):
+        net = NETS[found.net](**found.net_arguments)
+    return net.to_empty(device="cpu")
 
 
 @pytest.mark.parametrize("name", recipes())

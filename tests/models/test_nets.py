@@ -1,16 +1,28 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from models.nets import NETS, CountingNet, Pixels, parameters_of
+from distill.lineage import copy_weights
+from models.checkpoint import load_checkpoint, save_checkpoint
+from models.errors import ConfigError, DataError
+from models.nets import NETS, CountingNet, Pixels, latent_of, parameters_of
 from models.nets._blocks import DensityHead
+from models.nets.reviewed import Reviewed, gate
 
-THRONG = [name for name in NETS.names() if name.startswith("throng")]
+HEADED = ("densenet169", "mcnn", "resnet50", "sanet", "throng-m", "throng-s")
+QUICK: dict[str, dict[str, Any]] = {
+    "bl": {"ratio": 4}, "csrnet": {"ratio": 4}, "reviewed": {"ratio": 4},
+    "densenet169": {"width": 32}, "resnet50": {"width": 32},
+}  # fmt: skip
 
 
 def _net(name: str) -> CountingNet:
     torch.manual_seed(0)
-    return NETS[name]()
+    return NETS[name](**QUICK.get(name, {}))
 
 
 @pytest.mark.parametrize("name", NETS.names())
@@ -49,12 +61,12 @@ def test_each_frame_of_a_batch_is_counted_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETS.names())
 def test_sides_that_are_whole_multiples_are_whole_cells(name: str) -> None:
-    spec = NETS[name]().spec
+    spec = _net(name).spec
     assert spec.multiple % spec.stride == 0
 
 
-@pytest.mark.parametrize("name", THRONG)
-def test_our_nets_are_never_negative(name: str) -> None:
+@pytest.mark.parametrize("name", HEADED)
+def test_a_net_with_our_head_is_never_negative(name: str) -> None:
     net = _net(name)
     head = net.get_submodule("head.out")
     assert isinstance(head, nn.Conv2d)
@@ -71,6 +83,22 @@ def test_our_nets_are_never_negative(name: str) -> None:
 def test_csrnet_has_the_published_number_of_parameters(ratio: int, published: int) -> None:
     """16.26 M and 1.02 M in Liu et al., ACM MM 2020 (SKT)."""
     assert parameters_of(NETS["csrnet"](ratio=ratio)) == published
+
+
+@pytest.mark.parametrize(("ratio", "published"), [(1, 21_499_457), (4, 1_345_169)])
+def test_bl_has_the_published_number_of_parameters(ratio: int, published: int) -> None:
+    """21.50 M and 1.35 M in Liu et al., ACM MM 2020 (SKT)."""
+    assert parameters_of(NETS["bl"](ratio=ratio)) == published
+
+
+def test_mcnn_and_sanet_have_the_published_numbers_of_parameters() -> None:
+    assert parameters_of(NETS["mcnn"]()) == 127_953
+    assert parameters_of(NETS["sanet"]()) == 911_761, "0.91 M in Cao et al., ECCV 2018"
+
+
+@pytest.mark.parametrize("name", ["densenet169", "resnet50"])
+def test_a_teacher_is_larger_than_throng_m(name: str) -> None:
+    assert parameters_of(NETS[name]()) > 2 * parameters_of(NETS["throng-m"]())
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 71), (63, 57)])
@@ -128,3 +156,127 @@ def test_pixels_are_normalised_inside_the_deployed_net() -> None:
     torch.testing.assert_close(pixels.normalise(frames_NHW3), by_hand, rtol=1e-4, atol=1e-5)
     with torch.inference_mode():
         assert pixels(frames_NHW3).shape == (2, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [
+        ("bl", {"conv1_1": 1, "pool1": 2, "pool2": 4, "pool3": 8, "pool4": 16, "reg1": 8}),
+        ("sanet", {"module1": 1, "module2": 2, "module3": 4, "module4": 8, "up1": 4, "fine": 1}),
+        ("mcnn", {"large": 4, "medium": 4, "small": 4}),
+        ("resnet50", {"conv2": 4, "conv3": 8, "conv4": 16, "neck": 8}),
+        ("densenet169", {"conv2": 4, "conv3": 8, "conv4": 16, "neck": 8}),
+    ],
+)
+def test_hints_lie_at_known_strides(name: str, strides: dict[str, int]) -> None:
+    with torch.inference_mode():
+        hints = _net(name).look(torch.randn(1, 3, 32, 64)).hints
+    for hint, stride in strides.items():
+        assert hints[hint].shape[2:] == (32 // stride, 64 // stride), hint
+
+
+def test_the_latent_of_bl_has_the_cells_of_its_map() -> None:
+    with torch.inference_mode():
+        encoded = NETS["bl"](ratio=16).encode(torch.randn(1, 3, 32, 64))
+    assert latent_of(encoded).shape == (1, 32, 4, 8)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_bl_folds_what_is_below_zero(mode: bool) -> None:
+    net = NETS["bl"](ratio=16).train(mode)
+    with torch.no_grad():
+        net.get_parameter("out.bias").fill_(-3.0)
+        net.get_parameter("out.weight").zero_()
+    assert (net(torch.randn(1, 3, 32, 32)) == 3).all()
+
+
+def test_mcnn_sees_grey() -> None:
+    net, colour = Pixels(_net("mcnn")), torch.randint(0, 256, (1, 32, 32, 3)).float()
+    nn.init.ones_(net.get_parameter("net.columns.large.0.0.weight"))
+    grey = (colour @ torch.tensor([0.299, 0.587, 0.114]))[..., None].expand(-1, -1, -1, 3)
+    with torch.inference_mode():
+        assert net(colour).max() > 0
+        torch.testing.assert_close(net(colour), net(grey), rtol=1e-4, atol=1e-4)
+
+
+def test_a_cell_of_sanet_is_the_mean_of_its_pixels_times_their_number() -> None:
+    net = _net("sanet").eval()
+    head, frames = net.get_submodule("head"), torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        look = net.look(frames)
+        people_a_pixel = head(look.hints["fine"]) / 64
+        torch.testing.assert_close(look.density_N1hw.sum(), people_a_pixel.sum())
+
+
+@pytest.mark.parametrize("name", ["csrnet", "bl"])
+def test_no_review_leaves_a_net_as_it_is(name: str) -> None:
+    net = NETS["reviewed"](net=name, passes=0, ratio=16)
+    assert isinstance(net, Reviewed)
+    frames = torch.randn(2, 3, 32, 32)
+    assert net.spec == net.net.spec
+    with torch.inference_mode():
+        plain, reviewed = net.net.look(frames), net.look(frames)
+    assert torch.equal(plain.density_N1hw, reviewed.density_N1hw)
+    assert list(plain.hints) == list(reviewed.hints)
+
+
+def test_a_review_adds_no_parameter_and_a_plain_checkpoint_starts_it(tmp_path: Path) -> None:
+    plain, reviewed = NETS["csrnet"](ratio=16), NETS["reviewed"](net="csrnet", ratio=16)
+    path = tmp_path / "last.safetensors"
+    save_checkpoint(path, plain, name="csrnet", arguments={"ratio": 16}, facts={})
+    copy_weights(path, reviewed)
+    ours, theirs = reviewed.state_dict(), plain.state_dict()
+    assert list(ours) == [f"net.{name}" for name in theirs]
+    assert all(map(torch.equal, ours.values(), theirs.values()))
+
+
+def test_a_reviewed_net_comes_back_from_its_own_checkpoint(tmp_path: Path) -> None:
+    arguments = {"net": "mcnn", "passes": 2}
+    reviewed, frames = NETS["reviewed"](**arguments).eval(), torch.randn(1, 3, 32, 32)
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(path, reviewed, name="reviewed", arguments=arguments, facts={})
+    with torch.inference_mode():
+        assert torch.equal(load_checkpoint(path).net(frames), reviewed(frames))
+
+
+def test_the_checkpoint_of_another_net_starts_no_review(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    save_checkpoint(path, _net("mcnn"), name="mcnn", arguments={}, facts={})
+    with pytest.raises(DataError, match="another net than Reviewed"):
+        copy_weights(path, NETS["reviewed"](net="csrnet", ratio=16))
+
+
+def test_a_gate_is_one_where_its_frame_is_fullest_and_zero_where_nobody_is() -> None:
+    crowd, few = torch.tensor([[4.0, 2.0], [0.0, -1.0]]), torch.tensor([[0.5, 0.0], [0.1, 0.0]])
+    gates = gate(torch.stack([crowd, few, torch.zeros(2, 2)])[:, None])
+    wanted = torch.stack([crowd.relu() / 4, few / 0.5, torch.zeros(2, 2)])[:, None]
+    torch.testing.assert_close(gates, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["bl", "mcnn"])
+def test_a_review_decodes_gated_features_and_no_gradient_flows_through_the_gate(name: str) -> None:
+    torch.manual_seed(0)
+    net = NETS["reviewed"](net=name, passes=1, **({"ratio": 16} if name == "bl" else {}))
+    assert isinstance(net, Reviewed)
+    latent = latent_of(net.encode(torch.randn(2, 3, 32, 32))).detach().requires_grad_()
+    first, second = net.estimates(latent)
+    assert torch.equal(net.decode(latent).density_N1hw, second.density_N1hw)
+    shown = F.interpolate(gate(first.density_N1hw), size=latent.shape[2:]).detach()
+    by_hand = net.net.decode(latent * (1 + shown)).density_N1hw
+    assert torch.equal(by_hand, second.density_N1hw)
+    assert not torch.equal(first.density_N1hw, second.density_N1hw)
+
+    def gradient(density: Tensor) -> Tensor:
+        return torch.autograd.grad(density.sum(), latent)[0]
+
+    torch.testing.assert_close(gradient(second.density_N1hw), gradient(by_hand))
+
+
+def test_less_than_no_review_is_refused() -> None:
+    with pytest.raises(ConfigError, match="passes=-1 times: choose 0 or more"):
+        NETS["reviewed"](passes=-1, ratio=16)
+
+
+def test_the_trunk_of_a_reviewed_net_is_that_of_the_net_inside() -> None:
+    net = NETS["reviewed"](net="bl", ratio=16)
+    assert net.get_submodule("trunk") is net.get_submodule("net.trunk")

@@ -1,0 +1,43 @@
+"""Nets of other runs: teachers, and the student that a run starts from."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from distill.recipes import Recipe, Teacher, recipe
+from models.checkpoint import load_checkpoint
+from models.errors import DataError
+from models.nets import NETS, CountingNet
+
+
+def teachers_of(taught: Recipe, runs: Path) -> dict[str, CountingNet]:
+    """The recipe's teachers by role; none where their lessons are in a bank.
+
+    Raises DataError where the run of one has no checkpoint yet.
+    """
+    if taught.bank:
+        return {}
+    return {role: _teacher(teacher, runs) for role, teacher in taught.teachers.items()}
+
+
+def _teacher(teacher: Teacher, runs: Path) -> CountingNet:
+    if teacher.fresh:
+        wanted = recipe(teacher.run)
+        return NETS[wanted.net](**wanted.net_arguments)
+    path = runs / teacher.run / "best.safetensors"
+    if not path.is_file():
+        raise DataError(f"no teacher at {path}: first `throng-distill run {teacher.run}`")
+    return load_checkpoint(path).net
+
+
+def copy_weights(path: Path, student: nn.Module) -> None:
+    """Raises DataError where the checkpoint is missing or of another net."""
+    if not path.is_file():
+        raise DataError(f"nothing to start from at {path}: first run {path.parent.name}")
+    weights = load_checkpoint(path).net.state_dict()
+    with torch.no_grad():
+        try:
+            student.load_state_dict(weights)
+        except RuntimeError as error:
+            raise DataError(f"{path} holds another net than {type(student).__name__}") from error

@@ -1,0 +1,20 @@
+"""What a method may change while a run goes on: pure functions of `done`, 0..1 of the run."""
+
+import math
+
+import numpy as np
+
+
+def chance(done: float) -> np.random.Generator:
+    """What a step draws from: a run that goes on draws what it would have drawn."""
+    return np.random.default_rng(int(np.float64(done).view(np.uint64)))
+
+
+def rising(done: float, *, over: float) -> float:
+    """exp(-5 (1 - t)^2) while t goes from 0 to 1 over the first such share of the run, then 1."""
+    return math.exp(-5 * (1 - min(1.0, done / over)) ** 2)
+
+
+def fading(done: float, *, over: float) -> float:
+    """1, then down to 0 in a line over the last such share of the run."""
+    return min(1.0, (1 - done) / over)

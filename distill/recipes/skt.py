@@ -1,0 +1,185 @@
+"""SKT (Liu et al., ACM MM 2020) row by row: its three teachers, their quarter students alone, and
+the same students taught.
+
+All students of a table see the same number of crops, of the same pictures in the same order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from distill.augment import Augmentation
+from distill.recipes import Part, Recipe, Teacher
+
+# Two cores with bf16 see 9 crops of 256 px a second while CSRNet learns, 80 while its quarter
+# student does alone, 15 to 20 with the teacher beside it.
+TEACHER_STEPS, TEACHER_BATCH = 4_000, 8
+STUDENT_STEPS, STUDENT_BATCH = 6_000, 16
+PUBLISHED_STEPS = 24_000  # of one crop; published: 1.2 million
+
+TRAIN = (
+    Part("pack", "train", prefix="sha_", weight=0.55),
+    Part("pack", "train", prefix="shb_", weight=0.45),
+)
+VALIDATE = (Part("pack", "val", prefix="sha_"), Part("pack", "val", prefix="shb_"))
+VGG16 = "weights/vgg16_conv1_1_to_conv3_3_imagenet_fp16.npz"
+
+CSRNET = ("conv1_1", "pool1", "pool2", "pool3", "back1", "back4")
+BL = ("conv1_1", "pool1", "pool2", "pool3", "pool4", "reg1")  # not published: chosen alike
+SANET = ("module1", "module2", "module3", "module4", "up1", "up2")  # the same
+
+
+def csrnet() -> Recipe:
+    """CSRNet from ImageNet weights and head points: the teacher of 1/4-CSRNet."""
+    return Recipe(
+        net="csrnet",
+        train=TRAIN,
+        validate=VALIDATE,
+        trunk_weights=VGG16,
+        steps=TEACHER_STEPS,
+        batch=TEACHER_BATCH,
+        rate=3e-4,
+        trunk_rate=5e-5,
+    )
+
+
+def skt_plain() -> Recipe:
+    """1/4-CSRNet from scratch and head points alone: the control of every row below."""
+    return Recipe(
+        net="csrnet",
+        net_arguments={"ratio": 4},
+        train=TRAIN,
+        validate=VALIDATE,
+        method_arguments={"loss": "chi"},
+        steps=STUDENT_STEPS,
+        batch=STUDENT_BATCH,
+        rate=5e-4,
+    )
+
+
+def skt_soft() -> Recipe:
+    """1/4-CSRNet with the teacher's map."""
+    return _taught(skt_plain(), by="csrnet", intra=0, inter=0)
+
+
+def skt_intra() -> Recipe:
+    """1/4-CSRNet with the teacher's map and the patterns of six layers."""
+    return _taught(skt_plain(), by="csrnet", inter=0)
+
+
+def skt_inter() -> Recipe:
+    """1/4-CSRNet with the teacher's map and the relations of six layers."""
+    return _taught(skt_plain(), by="csrnet", intra=0)
+
+
+def skt() -> Recipe:
+    """1/4-CSRNet with all of SKT."""
+    return _taught(skt_plain(), by="csrnet")
+
+
+def skt_plain_1() -> Recipe:
+    """skt-plain with seed 1."""
+    return replace(skt_plain(), seed=1)
+
+
+def skt_plain_2() -> Recipe:
+    """skt-plain with seed 2."""
+    return replace(skt_plain(), seed=2)
+
+
+def skt_1() -> Recipe:
+    """skt with seed 1."""
+    return replace(skt(), seed=1)
+
+
+def skt_2() -> Recipe:
+    """skt with seed 2."""
+    return replace(skt(), seed=2)
+
+
+def skt_ratio_2() -> Recipe:
+    """1/2-CSRNet with all of SKT."""
+    return replace(skt(), net_arguments={"ratio": 2})
+
+
+def skt_ratio_3() -> Recipe:
+    """1/3-CSRNet with all of SKT."""
+    return replace(skt(), net_arguments={"ratio": 3})
+
+
+def skt_ratio_5() -> Recipe:
+    """1/5-CSRNet with all of SKT."""
+    return replace(skt(), net_arguments={"ratio": 5})
+
+
+def skt_published() -> Recipe:
+    """1/4-CSRNet with SKT as published, as near as square crops come, on part A alone."""
+    # The same: losses, weights, one crop a step, rate, decay, no warm-up, no clipping, few flips,
+    # no scaling, no colours. Other: a crop is a square of 384 px, not half to all of each side of a
+    # picture; targets are made on the cells, not shrunk to them; fewer steps; weights are averaged,
+    # and chosen on pictures that no crop comes from; the teacher is ours.
+    return replace(
+        skt(),
+        train=TRAIN[:1],
+        validate=VALIDATE[:1],
+        method_arguments={},  # the defaults of the method are the published ones
+        augmentation=Augmentation(crop_px=384, scale=(1, 1), flip=0.2, grey=0, colour=0),
+        optimiser="adam",
+        decay="constant",
+        rate=1e-4,
+        weight_decay=5e-4,
+        warmup=0,
+        clip=1e9,
+        steps=PUBLISHED_STEPS,
+        batch=1,
+    )
+
+
+def bl() -> Recipe:
+    """BL from ImageNet weights, with its Bayesian loss: the teacher of 1/4-BL."""
+    return replace(csrnet(), net="bl", method_arguments={"loss": "bayesian"})
+
+
+def bl_plain() -> Recipe:
+    """1/4-BL from scratch and head points alone: the control of bl-skt."""
+    return replace(skt_plain(), net="bl", method_arguments={"loss": "bayesian"})
+
+
+def bl_skt() -> Recipe:
+    """1/4-BL with all of SKT."""
+    return _taught(bl_plain(), by="bl", layers=BL)
+
+
+def sanet() -> Recipe:
+    """SANet from scratch and head points: the teacher of 1/4-SANet."""
+    return replace(csrnet(), net="sanet", trunk_weights="", rate=1e-3)
+
+
+def sanet_plain() -> Recipe:
+    """1/4-SANet from scratch and head points alone: the control of sanet-skt."""
+    return replace(skt_plain(), net="sanet", rate=1e-3)
+
+
+def sanet_skt() -> Recipe:
+    """1/4-SANet with all of SKT."""
+    return _taught(sanet_plain(), by="sanet", layers=SANET)
+
+
+def _taught(
+    alone: Recipe,
+    *,
+    by: str,
+    layers: Sequence[str] = CSRNET,
+    intra: float = 0.5,
+    inter: float = 0.5,
+) -> Recipe:
+    """The same student and hard loss, with the published weights of SKT on means."""
+    arguments: dict[str, Any] = {
+        **alone.method_arguments,
+        "intra": intra,
+        "inter": inter,
+        "reduction": "mean",
+        "layers": layers,
+    }
+    teachers = {"teacher": Teacher(by)}
+    return replace(alone, method="skt", method_arguments=arguments, teachers=teachers)

@@ -1,0 +1,138 @@
+"""A run as a table sees it: what its folder says of it, and its checkpoints counted in full.
+
+`counts.csv` in the run's folder keeps what was counted, by the checkpoint's SHA-256.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.data import Sample
+from distill.evaluate import Counted, counts_of
+from models.checkpoint import load_checkpoint
+from models.errors import DataError
+from models.progress import tracked
+
+CHECKPOINTS = ("best", "last")
+HEAD = ("checkpoint", "id", "predicted", "true")
+
+Known = dict[str, dict[str, Counted]]
+"""Counts by the checkpoint's SHA-256, then by the picture's id."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """`crops` and `seconds` include those of the runs that its student started from, and `curve`
+    (crops seen, validation errors of each part by the first word of its ids) counts on from them.
+    """
+
+    name: str
+    recipe: Mapping[str, Any]
+    steps: int
+    crops: int
+    seconds: float
+    curve: tuple[tuple[int, Mapping[str, float]], ...]
+
+
+def read_run(name: str, runs: Path) -> Ran | None:
+    """None where it has no checkpoint yet. Raises DataError where its folder is broken."""
+    folder = runs / name
+    if not (folder / "best.safetensors").is_file():
+        return None
+    recipe = _parsed(folder / "recipe.json", _text(folder / "recipe.json"))
+    log = folder / "log.jsonl"
+    entries = [_parsed(log, line) for line in _text(log).splitlines()]
+    before = read_run(recipe["starts_from"], runs) if recipe.get("starts_from") else None
+    crops, seconds = (before.crops, before.seconds) if before else (0, 0.0)
+    steps = max((entry["step"] for entry in entries if "step" in entry), default=0)
+    curve = [
+        (
+            crops + entry["step"] * recipe["batch"],
+            {part: scores["mae"] for part, scores in entry["validation"].items()},
+        )
+        for entry in entries
+        if "validation" in entry
+    ]
+    return Ran(
+        name=name,
+        recipe=recipe,
+        steps=steps,
+        crops=crops + steps * recipe["batch"],
+        seconds=seconds + _seconds(entries),
+        curve=tuple(curve),
+    )
+
+
+def counts_of_run(folder: Path, samples: Sequence[Sample]) -> dict[str, list[Counted]]:
+    """What the run's checkpoints count, in fp32, on these pictures; only what is new is counted.
+
+    A run of before there was a `last` has only its `best`. Raises DataError where a file is broken.
+    """
+    known = _read_counts(folder / "counts.csv")
+    found: dict[str, list[Counted]] = {}
+    for name in CHECKPOINTS:
+        path = folder / f"{name}.safetensors"
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            have = known.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), {})
+        new = [s for s in samples if s.id not in have or have[s.id].true != s.count]
+        if new:
+            show = tracked(f"counting {folder.name} {name}", total=len(new))
+            counted = counts_of(new, load_checkpoint(path).net, track=show)
+            have |= {one.id: one for one in counted}
+            _write_counts(folder / "counts.csv", known)
+        found[name] = [have[sample.id] for sample in samples]
+    return found
+
+
+def _seconds(entries: Iterable[Mapping[str, Any]]) -> float:
+    """Of the wall clock, validation included; a run that goes on counts from zero again."""
+    total = last = 0.0
+    for now in (float(entry["seconds"]) for entry in entries if "seconds" in entry):
+        if now < last:
+            total += last
+        last = now
+    return total + last
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): the run is broken") from error
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path} holds something that is not JSON ({error})") from error
+
+
+def _read_counts(path: Path) -> Known:
+    known: Known = {}
+    if not path.exists():
+        return known
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                one = Counted(row["id"], float(row["predicted"]), int(row["true"]))
+                known.setdefault(row["checkpoint"], {})[one.id] = one
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is not what `table` writes ({error}): remove it") from error
+    return known
+
+
+def _write_counts(path: Path, known: Known) -> None:
+    write = path.with_suffix(".partial")
+    with write.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(HEAD)
+        for digest, counted in known.items():
+            lines.writerows((digest, one.id, one.predicted, one.true) for one in counted.values())
+    write.replace(path)

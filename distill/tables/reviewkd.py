@@ -1,0 +1,32 @@
+"""ReviewKD (Liu et al., arXiv 2206.05475) on 1/4-CSRNet: instruction, review, and both."""
+
+from distill.tables import Row, Table
+
+PLAIN, BOTH = "1/4-CSRNet alone", "instruction and a review: ReviewKD"
+WIDER = "1/3-CSRNet alone, 1.76 times the compute"
+HEAVY, AGAIN, REVIEWED = (
+    "CSRNet, the teacher",
+    "CSRNet, trained on",
+    "CSRNet, trained on with a review",
+)
+
+table = Table(
+    title="ReviewKD: instruction and review",
+    says="""Only the abstract of the paper is known to us; every formula is ours. It claims that a
+student with both phases beats its teacher, and that a review helps heavy nets without a further
+parameter. Does each phase help at equal crops? A review decodes twice: does it beat a wider student
+that computes more? All students see equally many crops, those of the instruction included.""",
+    rows=(
+        Row(PLAIN, ("reviewkd-plain", "reviewkd-plain-1", "reviewkd-plain-2")),
+        Row("an instruction", ("reviewkd-instruct",)),
+        Row("a review", ("reviewkd-review",)),
+        Row(BOTH, ("reviewkd", "reviewkd-1", "reviewkd-2")),
+        Row("instruction and two reviews", ("reviewkd-twice",)),
+        Row(WIDER, ("reviewkd-wider",)),
+        Row(HEAVY, ("csrnet",)),
+        Row(AGAIN, ("csrnet-again",)),
+        Row(REVIEWED, ("csrnet-review",)),
+    ),
+    compared=((BOTH, PLAIN), (BOTH, WIDER), (BOTH, HEAVY), (REVIEWED, AGAIN)),
+    scattered=(HEAVY, PLAIN, BOTH),
+)

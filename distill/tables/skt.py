@@ -1,0 +1,31 @@
+"""SKT on CSRNet (Liu et al., ACM MM 2020): what each part of it gives a quarter student."""
+
+from distill.tables import Row, Table
+
+TEACHER = "CSRNet, the teacher"
+ALONE = "1/4-CSRNet alone"
+SOFT = "1/4-CSRNet with the teacher's map"
+SKT = "1/4-CSRNet with SKT"
+
+table = Table(
+    title="SKT: CSRNet and its students",
+    says="""Does structured knowledge transfer make 1/4-CSRNet count better than labels alone, and
+than the teacher's map alone? How near does it come to its teacher, and at which channel ratio? All
+students see equally many crops of the same pictures in the same order, but for the row
+"as published", which sees fewer, of part A alone. The paper's numbers, after 1,000 epochs and on
+the official test of part A: teacher 68.4, 1/4-CSRNet with SKT 71.6.""",
+    rows=(
+        Row(TEACHER, ("csrnet",)),
+        Row(ALONE, ("skt-plain", "skt-plain-1", "skt-plain-2")),
+        Row(SOFT, ("skt-soft",)),
+        Row("1/4-CSRNet with map and patterns (intra)", ("skt-intra",)),
+        Row("1/4-CSRNet with map and relations (inter)", ("skt-inter",)),
+        Row(SKT, ("skt", "skt-1", "skt-2")),
+        Row("1/2-CSRNet with SKT", ("skt-ratio-2",)),
+        Row("1/3-CSRNet with SKT", ("skt-ratio-3",)),
+        Row("1/5-CSRNet with SKT", ("skt-ratio-5",)),
+        Row("1/4-CSRNet with SKT as published", ("skt-published",)),
+    ),
+    compared=((SKT, ALONE), (SKT, SOFT), (SKT, TEACHER)),
+    scattered=(TEACHER, ALONE, SKT),
+)
