@@ -17,6 +17,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.nn import functional as F
 
 from distill.batch import Batch, Lessons
@@ -133,7 +134,7 @@ def pattern_gaps(*, student: Tensor, teacher: Tensor) -> Tensor:
         sizes = f"{tuple(student.shape[2:])} and {tuple(teacher.shape[2:])}"
         raise ConfigError(f"skt wants pairs of layers of one size, not of {sizes}: choose others")
     ours, theirs = student.float(), teacher.float()
-    lengths = torch.linalg.vector_norm(ours, dim=1) * torch.linalg.vector_norm(theirs, dim=1)
+    lengths: Tensor = vector_norm(ours, dim=1) * vector_norm(theirs, dim=1)
     # F.cosine_similarity would copy both sides first, twice the time where a layer is large
     return 1 - (ours * theirs).sum(dim=1) / lengths.clamp(min=TINY)
 
