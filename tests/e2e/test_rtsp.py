@@ -3,9 +3,7 @@
 import json
 import signal
 import statistics
-import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,12 +18,11 @@ from numpy.typing import NDArray
 from websockets.sync.client import connect
 
 from models.scene import Plaza
+from tests.faults.camera import camera
 from tests.running import Running, free_port, serving, wait_until
 
 pytestmark = pytest.mark.slow
 
-SYSTEM_PYTHON = "/usr/bin/python3"  # its GStreamer bindings are a Debian package
-SERVER = Path(__file__).parent / "rtsp_server.py"
 PICTURE = "shb_train_134"  # a street whose crowd thins out to the right
 WINDOW = (768, 576)
 FPS = 10
@@ -77,28 +74,6 @@ def encoded(path: Path, images: Sequence[NDArray[np.uint8]]) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image_HW3, format="rgb24")))
         container.mux(stream.encode())
     return path
-
-
-@contextmanager
-def camera(clip: Clip, port: int, *login: str) -> Iterator[subprocess.Popen[bytes]]:
-    """An RTSP server of the clip. Skips where the Debian packages for it are missing."""
-    log = clip.path.with_suffix(".log")
-    command = [SYSTEM_PYTHON, str(SERVER), str(clip.path), f"--port={port}", f"--fps={FPS}", *login]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        wait_until(
-            lambda: process.poll() is not None or "ready" in log.read_text(),
-            seconds=15,
-            what="the RTSP server",
-        )
-        if process.poll() == 3:
-            pytest.skip(f"no RTSP server (gir1.2-gst-rtsp-server-1.0): {log.read_text().strip()}")
-        assert process.poll() is None, log.read_text()
-        yield process
-    finally:
-        process.kill()
-        process.wait(timeout=10)
 
 
 def settings(folder: Path, cameras: dict[str, Any]) -> str:
@@ -155,7 +130,7 @@ def test_counts_follow_the_truth_and_no_password_is_ever_shown(
         "locked": {"source": address(port, f"viewer:not-{PASSWORD}@")},
     }
     with (
-        camera(street, port, "--user=viewer", f"--password={PASSWORD}"),
+        camera(street.path, port=port, fps=FPS, more=("--user=viewer", f"--password={PASSWORD}")),
         serving(tmp_path, "--config", settings(tmp_path, cameras)) as running,
     ):
         wait_for_state(running, "street", "live", seconds=15)
@@ -191,16 +166,16 @@ def test_a_camera_that_is_gone_shows_no_count_and_comes_back(
     port = free_port()
     config = settings(tmp_path, {"street": {"source": address(port)}})
     with serving(tmp_path, "--config", config) as running:
-        with camera(plaza, port) as server:
+        with camera(plaza.path, port=port, fps=FPS) as server:
             wait_for_state(running, "street", "live", seconds=20)
             wait_until(lambda: shown(running, "street"), seconds=5, what="a count")
-            server.send_signal(fault)
+            server.process.send_signal(fault)
             wait_for_state(running, "street", "stalled", "down", seconds=15)
             wait_until(lambda: not shown(running, "street"), seconds=2, what="no count")
             latest = json.loads(running.get("/v1/cameras/street/latest"))
             assert latest["stale"]
             assert latest["state"] != "live"
-        with camera(plaza, port):
+        with camera(plaza.path, port=port, fps=FPS):
             wait_for_state(running, "street", "live", seconds=35)
             wait_until(lambda: shown(running, "street"), seconds=5, what="a count again")
             (fresh,) = listen(running, wanted=1)
@@ -215,5 +190,5 @@ def test_a_camera_that_is_down_at_the_start_does_not_keep_the_service_from_worki
     with serving(tmp_path, "--config", config) as running:
         assert state(running, "late") == "connecting"
         assert json.loads(running.get("/readyz"))["ready"]
-        with camera(plaza, port):
+        with camera(plaza.path, port=port, fps=FPS):
             wait_for_state(running, "late", "live", seconds=30)
