@@ -27,6 +27,7 @@ app = typer.Typer(
     help="Make bundles from trained checkpoints, and check that every engine counts like the net.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # the default swallows what stands in square brackets
 )
 console = Console()
 WIDE = 200  # a table of numbers that is cut says nothing: let a narrow terminal wrap it

@@ -9,6 +9,7 @@ app = typer.Typer(
     help="Throng counts people in pictures and live video.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # the default swallows what stands in square brackets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(serve.serve)

@@ -146,3 +146,8 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     done = throng(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage" in done.stdout
+
+
+def test_what_stands_in_square_brackets_is_part_of_the_help() -> None:
+    said = " ".join(throng("bench", "--help").stdout.replace("│", " ").split())
+    assert "[default: a drawn clip]" in said
