@@ -36,6 +36,7 @@ def csrnet() -> Recipe:
         train=TRAIN,
         validate=VALIDATE,
         trunk_weights=VGG16,
+        frozen=("trunk.conv1_1", "trunk.pool1", "trunk.pool2"),
         steps=TEACHER_STEPS,
         batch=TEACHER_BATCH,
         rate=3e-4,
