@@ -21,7 +21,7 @@ LEAST_SCALE = 2.0**-14  # the least normal float16: TensorRT keeps scales in hal
 OPS = {
     "Abs", "Add", "AveragePool", "Cast", "Concat", "Constant", "Conv", "ConvTranspose",
     "DequantizeLinear", "Div", "InstanceNormalization", "MaxPool", "Mul", "QuantizeLinear",
-    "ReduceMax", "Relu", "Resize", "Squeeze", "Sub", "Transpose",
+    "ReduceMax", "Relu", "Reshape", "Resize", "Squeeze", "Sub", "Transpose",
 }  # fmt: skip
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 FACES = {"frames": (TensorProto.UINT8, 4, 3), "density": (TensorProto.FLOAT, 3, 3)}

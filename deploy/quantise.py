@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from deploy.bundle import MODEL, MODEL_INT8, Bundle, digest_of
 from deploy.card import describe
 from deploy.lint import LEAST_SCALE, refuse_broken
+from deploy.stem import pixels_as_channels
 from models.checkpoint import load_checkpoint
 from models.errors import BundleError, DataError
 from models.geometry import pad
@@ -60,6 +61,7 @@ def quantise(bundle: Bundle, frames: Iterable[Image]) -> None:
     for name, array in zip(names, fitted, strict=True):
         _put(model, name, array)
     _insert(model, convs, scales)
+    pixels_as_channels(model)
     onnx.checker.check_model(model, full_check=True)
     refuse_broken(model, MODEL_INT8)
     _write(bundle, model, pictures=len(crops))

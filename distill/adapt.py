@@ -20,7 +20,7 @@ from distill.compare import Difference, difference
 from distill.crops import CropMaker
 from distill.data import Sample
 from distill.evaluate import Counted, counts_of
-from distill.loop import Learner, bf16_pays
+from distill.loop import CPU, Learner, bf16_pays
 from distill.methods import METHODS
 from distill.recipes import Part, Recipe, Teacher
 from distill.site import Site
@@ -77,7 +77,7 @@ def adapted(
         recipe, copy.deepcopy(student.net), teachers or dict.fromkeys(recipe.teachers, own)
     )
     maker = CropMaker(recipe, [site.learned, site.unlabelled], stride=own.spec.stride)
-    bf16 = bf16_pays()
+    bf16 = bf16_pays(CPU)
     net = learner.average.module
     assert isinstance(net, CountingNet)
     with progress(f"adapting {student.name}", total=recipe.steps) as tick:

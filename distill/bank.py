@@ -27,7 +27,7 @@ from torch import Tensor
 from distill.crops import Crop, CropMaker, Crops, ahead, stacked
 from distill.data import Image
 from distill.lineage import teachers_of
-from distill.loop import bf16_pays
+from distill.loop import CPU, bf16_pays
 from distill.recipes import Recipe, Teacher
 from distill.views import SCALES, looked_over
 from models.errors import ConfigError, DataError
@@ -41,7 +41,7 @@ ORDER = ("train", "augmentation", "teachers")
 """What a bank and a recipe that draws from it must have in common."""
 
 
-def make_bank(
+def make_bank(  # noqa: PLR0913  # what it holds, where from, where to, and on what
     recipe: Recipe,
     *,
     data: Path,
@@ -49,6 +49,7 @@ def make_bank(
     out: Path,
     crops: int,
     scales: Sequence[float] = SCALES,
+    device: torch.device = CPU,
 ) -> Path:
     """Fill the folder `out`, going on where it stopped; returns it.
 
@@ -62,7 +63,7 @@ def make_bank(
         raise ConfigError("a bank holds lessons: choose a recipe that has teachers")
     if crops < 1:
         raise ConfigError(f"a bank of {crops} crops is none: ask for one or more")
-    teachers = _teachers(recipe, runs)
+    teachers = _teachers(recipe, runs, device)
     checksums = {role: _checksum(teacher, runs) for role, teacher in recipe.teachers.items()}
     facts = {"crops": crops, "seed": recipe.seed, "scales": list(scales), "shard": SHARD}
     _claim(out, {"order": _order(recipe), "checksums": checksums, **facts})
@@ -134,11 +135,11 @@ class BankCrops:
         return ahead(self.batch, steps)
 
 
-def _teachers(recipe: Recipe, runs: Path) -> dict[str, CountingNet]:
+def _teachers(recipe: Recipe, runs: Path, device: torch.device) -> dict[str, CountingNet]:
     torch.manual_seed(recipe.seed)  # those of smoke runs are random
     teachers = teachers_of(dataclasses.replace(recipe, bank=""), runs)
     for teacher in teachers.values():
-        teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
+        teacher.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
     return teachers
 
 
@@ -171,10 +172,11 @@ def _lessons(
         shown = [_decoded(_slice(stored, "frames", index)) for index in range(start, end)]
         frames_NHW3 = torch.from_numpy(np.stack(shown))
         for role, teacher in teachers.items():
-            frames_N3HW = Pixels(teacher).normalise(frames_NHW3)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
+            device = next(teacher.parameters()).device
+            frames_N3HW = Pixels(teacher).normalise(frames_NHW3).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16_pays(device)):
                 density_N1hw = looked_over(teacher, frames_N3HW, scales=scales)
-            taught[f"taught/{role}"].append(density_N1hw.to(torch.float16))
+            taught[f"taught/{role}"].append(density_N1hw.half().cpu())
         tick(before + end)
     return {name: torch.cat(maps) for name, maps in taught.items()}
 

@@ -54,6 +54,16 @@ class Crops:
     taught_N1hw: Mapping[str, Tensor] = field(default_factory=dict)
     """Density maps of teachers by their roles, where the crops come from a bank."""
 
+    def to(self, device: torch.device) -> "Crops":
+        return Crops(
+            self.frames_NHW3.to(device),
+            self.heads_N1hw.to(device),
+            self.density_N1hw.to(device),
+            [points_P2.to(device) for points_P2 in self.points],
+            self.labelled_N.to(device),
+            {role: maps.to(device) for role, maps in self.taught_N1hw.items()},
+        )
+
 
 class Crop(NamedTuple):
     image_HW3: Image

@@ -25,13 +25,17 @@ class Counted:
 
 @torch.inference_mode()
 def density_of(image_HW3: Image, net: CountingNet, *, bf16: bool = False) -> Map:
-    """The density map of one picture at its own size, on the cells that cover it."""
+    """The density map of one picture at its own size, on the cells that cover it.
+
+    Computed where the net lies.
+    """
     size = (image_HW3.shape[0], image_HW3.shape[1])
     box = Letterbox.fit(size, box=size, multiple=net.spec.multiple)
-    frames_1HW3 = torch.from_numpy(pad(image_HW3, box.padded))[None]
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        density_1hw = Pixels(net).eval()(frames_1HW3)
-    return box.crop(density_1hw[0].float().numpy(), net.spec.stride)
+    device = next(net.parameters(), torch.empty(0)).device
+    frames_1HW3 = torch.from_numpy(pad(image_HW3, box.padded))[None].to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        density_1hw = Pixels(net).to(device).eval()(frames_1HW3)
+    return box.crop(density_1hw[0].float().cpu().numpy(), net.spec.stride)
 
 
 def counts_of(

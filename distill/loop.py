@@ -21,8 +21,24 @@ from models.nets import CountingNet, Look, Pixels
 NOBODY: Final[Mapping[str, CountingNet]] = MappingProxyType({})
 
 
-def bf16_pays() -> bool:
-    """Whether this processor multiplies bf16 in hardware (AMX or AVX-512 BF16)."""
+CPU: Final = torch.device("cpu")
+
+
+def device_of(wanted: str) -> torch.device:
+    """`auto` takes a GPU where CUDA finds one. Raises ConfigError for a device that is not here."""
+    if wanted == "auto":
+        return torch.device("cuda") if torch.cuda.is_available() else CPU
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: CUDA finds no GPU here; choose cpu or auto")
+    if wanted not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {wanted!r}: wanted auto, cpu or cuda")
+    return torch.device(wanted)
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether it multiplies bf16 in hardware; of CPUs those with AMX or AVX-512 BF16 do."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
@@ -43,14 +59,21 @@ class Learner:
 
     @classmethod
     def of(
-        cls, recipe: Recipe, student: CountingNet, teachers: Mapping[str, CountingNet] = NOBODY
+        cls,
+        recipe: Recipe,
+        student: CountingNet,
+        teachers: Mapping[str, CountingNet] = NOBODY,
+        *,
+        device: torch.device = CPU,
     ) -> "Learner":
-        """Freezes the teachers and what the recipe freezes; a trunk with initial weights learns at
-        its own rate. A method of one teacher is taught by the mean map of several. Raises
-        ConfigError where the method misses a teacher or a hint.
+        """Moves all to the device, freezes the teachers and what the recipe freezes; a trunk with
+        initial weights learns at its own rate. A method of one teacher is taught by the mean map of
+        several. Raises ConfigError where the method misses a teacher or a hint.
         """
+        student.to(device)
         for teacher in teachers.values():
-            teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
+            teacher.eval().requires_grad_(False)
+            teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
         method = METHODS[recipe.method](**recipe.method_arguments)
         joint = len(method.roles) == 1 < len(recipe.teachers)
         if set(method.roles) != set(recipe.teachers) and not joint:
@@ -59,6 +82,7 @@ class Learner:
                 f"the recipe has {sorted(recipe.teachers)}"
             )
         method.meet(student=student, teachers=NOBODY if joint else teachers)  # a mean has no hints
+        method.to(device)
         started = set(student.get_submodule("trunk").parameters() if recipe.trunk_weights else ())
         trunk, rest = [], list(method.parameters())
         for name, parameter in student.named_parameters():
@@ -82,7 +106,8 @@ class Learner:
         average = AveragedModel(
             student, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
         )
-        return cls(recipe, student, average, optimiser, method, Pixels(student), teachers)
+        pixels = Pixels(student).to(device)
+        return cls(recipe, student, average, optimiser, method, pixels, teachers)
 
     @property
     def nets(self) -> dict[str, nn.Module]:
@@ -93,9 +118,10 @@ class Learner:
         """One update. Returns the loss terms and the length of the gradient before clipping."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["base"] * schedule(self.recipe, number)
+        crops = crops.to(self.pixels.mean.device)
         frames = self.pixels.normalise(crops.frames_NHW3).to(memory_format=torch.channels_last)
         batch = Batch(frames, crops.heads_N1hw, crops.density_N1hw, crops.points, crops.labelled_N)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(frames.device.type, torch.bfloat16, enabled=bf16):
             terms = self.method.terms(
                 batch, student=self.student, lessons=self._lessons(crops, frames),
                 done=number / self.recipe.steps,

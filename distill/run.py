@@ -18,7 +18,7 @@ from distill.crops import CropMaker, samples_of
 from distill.evaluate import counts_of, scores_by_part
 from distill.initial import start_from
 from distill.lineage import copy_weights, teachers_of
-from distill.loop import Learner, bf16_pays
+from distill.loop import CPU, Learner, bf16_pays
 from distill.recipes import Recipe
 from distill.report import draw_curve, draw_predictions
 from models.checkpoint import save_checkpoint
@@ -33,7 +33,7 @@ SAVE_EVERY_S = 180.0
 SHOWN = 6
 
 
-def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
+def train(recipe: Recipe, *, data: Path, out: Path, device: torch.device = CPU) -> Path:
     """Train to the recipe's last step, going on where `out` stopped; returns the best checkpoint.
 
     Raises DataError where `out` holds the run of another recipe.
@@ -48,12 +48,12 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
         state.append_line(out / "log.jsonl", started_from=source, first_layer=checksum)
     if recipe.starts_from:
         copy_weights(out.parent / recipe.starts_from / "last.safetensors", student)
-    learner = Learner.of(recipe, student, teachers_of(recipe, out.parent))
+    learner = Learner.of(recipe, student, teachers_of(recipe, out.parent), device=device)
     nets = learner.nets
     saved = out / "state.safetensors"
     start = state.restore(saved, nets=nets, optimiser=learner.optimiser) if saved.exists() else 0
     maker = _crops(recipe, data=data, runs=out.parent, stride=student.spec.stride)
-    bf16 = bf16_pays()
+    bf16 = bf16_pays(device)
     if start < recipe.steps:
         where = {"commit": commit_here(), "machine": machine()}
         state.append_line(out / "log.jsonl", begins_at=start, **where)
@@ -95,7 +95,7 @@ def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: 
     net = learner.average.module
     assert isinstance(net, CountingNet)
     samples = [sample for part in recipe.validate for sample in samples_of(part, data)]
-    counted = counts_of(samples, net, bf16=bf16_pays())
+    counted = counts_of(samples, net, bf16=bf16_pays(learner.pixels.mean.device))
     scores = scores_by_part(counted)
     rank = ranking(scores)
     best = min(_ranks(out), default=float("inf"))

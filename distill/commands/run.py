@@ -7,7 +7,8 @@ import torch
 import typer
 from rich.console import Console
 
-from distill.commands._options import DATA, RUNS, Data, Threads
+from distill.commands._options import DATA, RUNS, Data, Device, Threads
+from distill.loop import device_of
 from distill.recipes import recipe
 from distill.run import train
 
@@ -16,6 +17,7 @@ def run(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="See `throng-distill list`.")],
     data: Data = DATA,
     out: Annotated[Path | None, typer.Option(help="Its folder [default: runs/RECIPE].")] = None,
+    device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
     """Train a recipe, going on where its folder stopped.
@@ -26,5 +28,5 @@ def run(
     """
     if threads:
         torch.set_num_threads(threads)
-    best = train(recipe(name), data=data, out=out or RUNS / name)
+    best = train(recipe(name), data=data, out=out or RUNS / name, device=device_of(device))
     Console().print(f"best checkpoint: {best}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from distill.recipes import Recipe, Teacher
-from distill.recipes.skt import csrnet, skt_plain
+from distill.recipes.skt import FROZEN, csrnet, skt_plain
 
 STEPS = 4_000
 INSTRUCTION_STEPS = 1_000
@@ -94,6 +94,7 @@ def csrnet_review() -> Recipe:
     goes_on = replace(
         csrnet(),
         trunk_weights="",
+        frozen=tuple(f"net.{name}" for name in FROZEN),
         starts_from="csrnet",
         steps=HEAVY_STEPS,
         rate=HEAVY_RATE,

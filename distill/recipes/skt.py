@@ -22,6 +22,7 @@ TRAIN = (
     Part("pack", "train", prefix="shb_", weight=0.45),
 )
 VALIDATE = (Part("pack", "val", prefix="sha_"), Part("pack", "val", prefix="shb_"))
+FROZEN = ("trunk.conv1_1", "trunk.pool1", "trunk.pool2")  # a quarter of a step, and they are good
 VGG16 = "weights/vgg16_conv1_1_to_conv3_3_imagenet_fp16.npz"
 
 CSRNET = ("conv1_1", "pool1", "pool2", "pool3", "back1", "back4")
@@ -36,7 +37,7 @@ def csrnet() -> Recipe:
         train=TRAIN,
         validate=VALIDATE,
         trunk_weights=VGG16,
-        frozen=("trunk.conv1_1", "trunk.pool1", "trunk.pool2"),
+        frozen=FROZEN,
         steps=TEACHER_STEPS,
         batch=TEACHER_BATCH,
         rate=3e-4,
@@ -153,7 +154,7 @@ def bl_skt() -> Recipe:
 
 def sanet() -> Recipe:
     """SANet from scratch and head points: the teacher of 1/4-SANet."""
-    return replace(csrnet(), net="sanet", trunk_weights="", rate=1e-3)
+    return replace(csrnet(), net="sanet", trunk_weights="", frozen=(), rate=1e-3)
 
 
 def sanet_plain() -> Recipe:

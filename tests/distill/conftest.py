@@ -29,7 +29,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tiny(small_plaza: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
     """Six steps, evaluated after the last; in fp32 on one thread, so bit-equal from run to run."""
-    monkeypatch.setattr("distill.run.bf16_pays", lambda: False)
+    monkeypatch.setattr("distill.run.bf16_pays", lambda _: False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     plaza = (Part("plaza", "smoke"),)

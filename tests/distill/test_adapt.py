@@ -27,7 +27,7 @@ CELLS = 64
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("distill.adapt.bf16_pays", lambda: False)
+    monkeypatch.setattr("distill.adapt.bf16_pays", lambda _: False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

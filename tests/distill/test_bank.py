@@ -52,7 +52,7 @@ def pictures(tmp_path: Path) -> Path:
 def taught(tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """tiny, with two narrow teachers whose runs lie in `tmp_path`; shards have four crops."""
     monkeypatch.setattr("distill.bank.SHARD", 4)
-    monkeypatch.setattr("distill.bank.bf16_pays", lambda: False)
+    monkeypatch.setattr("distill.bank.bf16_pays", lambda _: False)
     for seed, run in enumerate(("broad", "profound")):
         _teach(tmp_path / run, seed=seed)
     teachers = {"wide": Teacher("broad"), "deep": Teacher("profound")}

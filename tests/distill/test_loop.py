@@ -6,9 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distill.bank import make_bank
 from distill.crops import CropMaker
-from distill.loop import Learner, schedule
-from distill.recipes import Recipe, Teacher
+from distill.loop import Learner, device_of, schedule
+from distill.recipes import Recipe, Teacher, recipe
+from distill.run import train
+from models.checkpoint import load_checkpoint
 from models.errors import ConfigError, ThrongError
 from models.nets import NETS
 
@@ -99,3 +102,33 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_move(tiny: R
     with pytest.raises(ThrongError, match=r"not finite at step 4.*cells"):
         learner.step(crops, number=4, bf16=False)
     assert all(map(torch.equal, learner.student.parameters(), before))
+
+
+def test_auto_takes_a_gpu_only_where_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto").type == "cpu"
+    with pytest.raises(ConfigError, match="CUDA finds no GPU here; choose cpu or auto"):
+        device_of("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("auto").type == device_of("cuda").type == "cuda"
+    with pytest.raises(ConfigError, match="'tpu': wanted auto, cpu or cuda"):
+        device_of("tpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("name", ["skt", "reviewkd", "mgd-5", "mean-teacher-5", "teacher-wide-zip"])
+def test_a_run_on_a_gpu_leaves_a_checkpoint_for_anywhere(name: str, tmp_path: Path) -> None:
+    gpu = torch.device("cuda")
+    best = train(recipe(f"{name}-smoke"), data=Path(), out=tmp_path / name, device=gpu)
+    net = load_checkpoint(best).net
+    assert {parameter.device.type for parameter in net.parameters()} == {"cpu"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_gpu_can_fill_a_bank(tmp_path: Path) -> None:
+    taught = recipe("throng-s-banked-smoke")
+    gpu = torch.device("cuda")
+    make_bank(taught, data=Path(), runs=tmp_path, out=tmp_path / "bank", crops=4, device=gpu)
+    assert list((tmp_path / "bank").glob("shard-*"))
