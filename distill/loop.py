@@ -1,10 +1,10 @@
 """One step, and everything a step changes. The loop knows no method and no net by name."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,6 @@ from models.errors import ConfigError, ThrongError
 from models.nets import CountingNet, Look, Pixels
 
 NOBODY: Final[Mapping[str, CountingNet]] = MappingProxyType({})
-
-
 CPU: Final = torch.device("cpu")
 
 
@@ -104,7 +102,7 @@ class Learner:
         student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
         student.train()
         average = AveragedModel(
-            student, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
+            student, multi_avg_fn=_moving_average(recipe.average), use_buffers=True
         )
         pixels = Pixels(student).to(device)
         return cls(recipe, student, average, optimiser, method, pixels, teachers)
@@ -144,6 +142,18 @@ class Learner:
         else:
             lessons = {role: net.look(frames_N3HW) for role, net in self.teachers.items()}
         return heard(lessons, self.method.roles)
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """One that forgets the first weights soon: they are noise, and would be seen for thousands of
+    steps. After `number` updates it reaches back a tenth of them, at most 1 / (1 - decay).
+    """
+
+    def update(averages: Any, weights: Any, number: Any) -> None:
+        early = (1 + int(number)) / (10 + int(number))
+        get_ema_multi_avg_fn(min(decay, early))(averages, weights, number)
+
+    return update
 
 
 def schedule(recipe: Recipe, step: int) -> float:

@@ -53,6 +53,15 @@ def test_the_average_follows_the_student_at_a_distance(tiny: Recipe) -> None:
         assert not torch.equal(average, before[name])
 
 
+def test_the_average_soon_forgets_its_first_weights(tiny: Recipe) -> None:
+    learner = _learner(replace(tiny, average=0.999))
+    name, weight = next(iter(learner.student.named_parameters()))
+    for value in [0.0] + [1.0] * 100:
+        torch.nn.init.constant_(weight, value)
+        learner.average.update_parameters(learner.student)
+    assert learner.average.module.get_parameter(name).min() > 0.99  # 0.1 at a steady 0.999
+
+
 def test_a_step_says_its_terms_and_the_length_of_its_gradient(tiny: Recipe) -> None:
     for said in _steps(_learner(tiny), 2):
         assert set(said) == {"cells", "counts", "gradient"}
