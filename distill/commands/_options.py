@@ -13,7 +13,9 @@ RESULTS = Path("distill/results")
 
 Data = Annotated[Path, typer.Option(help="Folder that the data sets and initial weights lie in.")]
 Runs = Annotated[Path, typer.Option(help="Folder that holds a folder a run.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU where one is.")]
+Device = Annotated[
+    str, typer.Option(help="auto (a GPU where one is; not tried on one yet), cpu or cuda.")
+]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of the net; 0: as many as cores.")]
 
 

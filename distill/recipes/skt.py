@@ -22,7 +22,8 @@ TRAIN = (
     Part("pack", "train", prefix="shb_", weight=0.45),
 )
 VALIDATE = (Part("pack", "val", prefix="sha_"), Part("pack", "val", prefix="shb_"))
-FROZEN = ("trunk.conv1_1", "trunk.pool1", "trunk.pool2")  # a quarter of a step, and they are good
+FROZEN = ("trunk.conv1_1", "trunk.pool1", "trunk.pool2")
+"""Saves a quarter of a step of a teacher; what it costs in accuracy has not been measured."""
 VGG16 = "weights/vgg16_conv1_1_to_conv3_3_imagenet_fp16.npz"
 
 CSRNET = ("conv1_1", "pool1", "pool2", "pool3", "back1", "back4")
