@@ -1,51 +1,30 @@
 """ReviewKD's table on 1/4-CSRNet: {plain, instruction, review, both}, and 0, 1 or 2 reviews.
 
-Pictures, rates and the control are those of SKT's table. Rows with an instruction start from an
-encoder that was instructed for `INSTRUCTION_STEPS` and have so many steps less: every student of
-this table sees the same number of crops.
+The controls are `quarter`, and `third`, whose compute is 1.76 times that (two reviews: 1.65). Rows
+with an instruction start from an encoder that was instructed for `INSTRUCTION_STEPS` and have so
+many steps less: every student of this table sees the same number of crops.
 """
 
 from dataclasses import replace
 from typing import Any
 
 from distill.recipes import Recipe, Teacher
-from distill.recipes.skt import FROZEN, csrnet, skt_plain
+from distill.recipes.skt import FROZEN, START_STEPS, csrnet, quarter
 
-STEPS = 4_000
-INSTRUCTION_STEPS = 1_000
-HEAVY_STEPS, HEAVY_RATE = 2_500, 5e-5
+INSTRUCTION_STEPS = START_STEPS // 4
+HEAVY_STEPS, HEAVY_RATE = 1_000, 5e-5
 INSTRUCT = 100.0  # chi sums over 1,024 cells, the instruction is a mean: gradients of one order
-
-
-def reviewkd_plain() -> Recipe:
-    """No teacher, no review: the control."""
-    return replace(skt_plain(), steps=STEPS, evaluate_every=1_000)
-
-
-def reviewkd_plain_1() -> Recipe:
-    """Its second seed."""
-    return replace(reviewkd_plain(), seed=1)
-
-
-def reviewkd_plain_2() -> Recipe:
-    """Its third seed."""
-    return replace(reviewkd_plain(), seed=2)
-
-
-def reviewkd_wider() -> Recipe:
-    """Plain at 1/3 of the channels: 1.76 times the compute, more than the 1.65 of two reviews."""
-    return replace(reviewkd_plain(), net_arguments={"ratio": 3})
 
 
 def reviewkd_review() -> Recipe:
     """A review without instruction."""
-    return _reviewed(reviewkd_plain(), passes=1, method="review")
+    return _reviewed(quarter(), passes=1, method="review")
 
 
 def instructed() -> Recipe:
     """The encoder alone, by the teacher's latent: it sees no label and learns no count."""
     return replace(
-        reviewkd_plain(),
+        quarter(),
         method="reviewkd",
         method_arguments={"instruct": INSTRUCT, "review": 0.0},
         teachers={"teacher": Teacher("csrnet")},
@@ -113,8 +92,8 @@ def _both(*, passes: int) -> Recipe:
         instructed(),
         method_arguments={"instruct": INSTRUCT},
         starts_from="instructed",
-        steps=STEPS - INSTRUCTION_STEPS,
-        evaluate_every=1000,
+        steps=START_STEPS - INSTRUCTION_STEPS,
+        evaluate_every=quarter().evaluate_every,
     )
     return _reviewed(taught, passes=passes, method="reviewkd")
 

@@ -1,7 +1,9 @@
 """SKT (Liu et al., ACM MM 2020) row by row: its three teachers, their quarter students alone, and
 the same students taught.
 
-All students of a table see the same number of crops, of the same pictures in the same order.
+Teaching is dear without a GPU, so a student learns from head points alone first, and goes on from
+there taught or not: all students of a table have one start (a seed), and then see the same number
+of crops, of the same pictures in the same order. Published: taught from scratch.
 """
 
 from collections.abc import Sequence
@@ -13,8 +15,9 @@ from distill.recipes import Part, Recipe, Teacher
 
 # A thread with bf16 sees 4 crops of 256 px a second while CSRNet learns, 30 while its quarter
 # student does alone, 10 with the teacher's map, 6 with intra, 4 with inter, 2.6 with all of SKT.
-TEACHER_STEPS, TEACHER_BATCH = 4_000, 8
-STUDENT_STEPS, STUDENT_BATCH = 6_000, 16
+BATCH = 8
+TEACHER_STEPS, START_STEPS, STUDENT_STEPS = 4_000, 4_000, 1_000
+START_RATE, STUDENT_RATE = 5e-4, 2.5e-4
 PUBLISHED_STEPS = 24_000  # of one crop; published: 1.2 million
 
 TRAIN = (
@@ -40,24 +43,30 @@ def csrnet() -> Recipe:
         trunk_weights=VGG16,
         frozen=FROZEN,
         steps=TEACHER_STEPS,
-        batch=TEACHER_BATCH,
+        batch=BATCH,
         rate=3e-4,
         trunk_rate=5e-5,
     )
 
 
+def quarter() -> Recipe:
+    """1/4-CSRNet from scratch and head points alone: where the rows below start."""
+    return _start({"ratio": 4})
+
+
+def quarter_1() -> Recipe:
+    """quarter with seed 1."""
+    return replace(quarter(), seed=1)
+
+
+def quarter_2() -> Recipe:
+    """quarter with seed 2."""
+    return replace(quarter(), seed=2)
+
+
 def skt_plain() -> Recipe:
-    """1/4-CSRNet from scratch and head points alone: the control of every row below."""
-    return Recipe(
-        net="csrnet",
-        net_arguments={"ratio": 4},
-        train=TRAIN,
-        validate=VALIDATE,
-        method_arguments={"loss": "chi"},
-        steps=STUDENT_STEPS,
-        batch=STUDENT_BATCH,
-        rate=5e-4,
-    )
+    """1/4-CSRNet goes on with head points alone: the control of every row below."""
+    return _alone(quarter(), starts_from="quarter")
 
 
 def skt_soft() -> Recipe:
@@ -82,37 +91,52 @@ def skt() -> Recipe:
 
 def skt_plain_1() -> Recipe:
     """skt-plain with seed 1."""
-    return replace(skt_plain(), seed=1)
+    return _alone(quarter_1(), starts_from="quarter-1")
 
 
 def skt_plain_2() -> Recipe:
     """skt-plain with seed 2."""
-    return replace(skt_plain(), seed=2)
+    return _alone(quarter_2(), starts_from="quarter-2")
 
 
 def skt_1() -> Recipe:
     """skt with seed 1."""
-    return replace(skt(), seed=1)
+    return _taught(skt_plain_1(), by="csrnet")
 
 
 def skt_2() -> Recipe:
     """skt with seed 2."""
-    return replace(skt(), seed=2)
+    return _taught(skt_plain_2(), by="csrnet")
+
+
+def half() -> Recipe:
+    """1/2-CSRNet from scratch and head points alone: where skt-ratio-2 starts."""
+    return _start({"ratio": 2})
 
 
 def skt_ratio_2() -> Recipe:
     """1/2-CSRNet with all of SKT."""
-    return replace(skt(), net_arguments={"ratio": 2})
+    return _taught(_alone(half(), starts_from="half"), by="csrnet")
+
+
+def third() -> Recipe:
+    """1/3-CSRNet from scratch and head points alone: where skt-ratio-3 starts."""
+    return _start({"ratio": 3})
 
 
 def skt_ratio_3() -> Recipe:
     """1/3-CSRNet with all of SKT."""
-    return replace(skt(), net_arguments={"ratio": 3})
+    return _taught(_alone(third(), starts_from="third"), by="csrnet")
+
+
+def fifth() -> Recipe:
+    """1/5-CSRNet from scratch and head points alone: where skt-ratio-5 starts."""
+    return _start({"ratio": 5})
 
 
 def skt_ratio_5() -> Recipe:
     """1/5-CSRNet with all of SKT."""
-    return replace(skt(), net_arguments={"ratio": 5})
+    return _taught(_alone(fifth(), starts_from="fifth"), by="csrnet")
 
 
 def skt_published() -> Recipe:
@@ -123,6 +147,7 @@ def skt_published() -> Recipe:
     # and chosen on pictures that no crop comes from; the teacher is ours.
     return replace(
         skt(),
+        starts_from="",
         train=TRAIN[:1],
         validate=VALIDATE[:1],
         method_arguments={},  # the defaults of the method are the published ones
@@ -143,9 +168,14 @@ def bl() -> Recipe:
     return replace(csrnet(), net="bl", method_arguments={"loss": "bayesian"})
 
 
+def bl_quarter() -> Recipe:
+    """1/4-BL from scratch and head points alone: where bl-plain and bl-skt start."""
+    return replace(quarter(), net="bl", method_arguments={"loss": "bayesian"})
+
+
 def bl_plain() -> Recipe:
-    """1/4-BL from scratch and head points alone: the control of bl-skt."""
-    return replace(skt_plain(), net="bl", method_arguments={"loss": "bayesian"})
+    """1/4-BL goes on with head points alone: the control of bl-skt."""
+    return _alone(bl_quarter(), starts_from="bl-quarter")
 
 
 def bl_skt() -> Recipe:
@@ -158,14 +188,44 @@ def sanet() -> Recipe:
     return replace(csrnet(), net="sanet", trunk_weights="", frozen=(), rate=1e-3)
 
 
+def sanet_quarter() -> Recipe:
+    """1/4-SANet from scratch and head points alone: where sanet-plain and sanet-skt start."""
+    return replace(quarter(), net="sanet", rate=1e-3)
+
+
 def sanet_plain() -> Recipe:
-    """1/4-SANet from scratch and head points alone: the control of sanet-skt."""
-    return replace(skt_plain(), net="sanet", rate=1e-3)
+    """1/4-SANet goes on with head points alone: the control of sanet-skt."""
+    return _alone(sanet_quarter(), starts_from="sanet-quarter")
 
 
 def sanet_skt() -> Recipe:
     """1/4-SANet with all of SKT."""
     return _taught(sanet_plain(), by="sanet", layers=SANET)
+
+
+def _start(net_arguments: dict[str, Any]) -> Recipe:
+    return Recipe(
+        net="csrnet",
+        net_arguments=net_arguments,
+        train=TRAIN,
+        validate=VALIDATE,
+        method_arguments={"loss": "chi"},
+        steps=START_STEPS,
+        batch=BATCH,
+        rate=START_RATE,
+    )
+
+
+def _alone(start: Recipe, *, starts_from: str) -> Recipe:
+    """The run of that name, which is of this recipe, goes on."""
+    return replace(
+        start,
+        starts_from=starts_from,
+        steps=STUDENT_STEPS,
+        rate=STUDENT_RATE,
+        warmup=100,
+        evaluate_every=STUDENT_STEPS // 2,
+    )
 
 
 def _taught(

@@ -17,12 +17,12 @@ student with both phases beats its teacher, and that a review helps heavy nets w
 parameter. Does each phase help at equal crops? A review decodes twice: does it beat a wider student
 that computes more? All students see equally many crops, those of the instruction included.""",
     rows=(
-        Row(PLAIN, ("reviewkd-plain", "reviewkd-plain-1", "reviewkd-plain-2")),
+        Row(PLAIN, ("quarter", "quarter-1", "quarter-2")),
         Row("an instruction", ("reviewkd-instruct",)),
         Row("a review", ("reviewkd-review",)),
         Row(BOTH, ("reviewkd", "reviewkd-1", "reviewkd-2")),
         Row("instruction and two reviews", ("reviewkd-twice",)),
-        Row(WIDER, ("reviewkd-wider",)),
+        Row(WIDER, ("third",)),
         Row(HEAVY, ("csrnet",)),
         Row(AGAIN, ("csrnet-again",)),
         Row(REVIEWED, ("csrnet-review",)),
