@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from distill.recipes import Recipe, Teacher, recipe
@@ -32,12 +31,17 @@ def _teacher(teacher: Teacher, runs: Path) -> CountingNet:
 
 
 def copy_weights(path: Path, student: nn.Module) -> None:
-    """Raises DataError where the checkpoint is missing or of another net."""
+    """Layers that the student has not are left out: a block can be cut, and the rest goes on.
+
+    Raises DataError where the checkpoint is missing or of another net.
+    """
     if not path.is_file():
         raise DataError(f"nothing to start from at {path}: first run {path.parent.name}")
     weights = load_checkpoint(path).net.state_dict()
-    with torch.no_grad():
-        try:
-            student.load_state_dict(weights)
-        except RuntimeError as error:
-            raise DataError(f"{path} holds another net than {type(student).__name__}") from error
+    another = DataError(f"{path} holds another net than {type(student).__name__}")
+    try:
+        missing = student.load_state_dict(weights, strict=False).missing_keys
+    except RuntimeError as error:
+        raise another from error
+    if missing:
+        raise another

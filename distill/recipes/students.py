@@ -1,8 +1,8 @@
 """The product students, taught: features first, then maps from a bank, then labels alone.
 
-Each chain sees as many crops as its control, throng-s-alone (18,000 x 16) and throng-m (12,000 x
-16). The bank is made before, by `throng-distill bank throng-s-banked`; throng-m-banked draws from
-the same.
+Each chain sees as many crops as its control, throng-s-alone (18,000 x 16) and throng-m (24,000 x
+16, with what it starts from). The bank is made before, by `throng-distill bank throng-s-banked`;
+throng-m-banked draws from the same.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from distill.recipes import Part, Recipe, Teacher
 from distill.recipes._pack import TRAIN, VALIDATE
 
 INSTRUCTED, BANKED, FINISHED = 4_000, 8_000, 6_000  # steps of throng-s
-BANKED_M, FINISHED_M = 6_000, 6_000
+BANKED_M, FINISHED_M = 12_000, 12_000
 BATCH = 16
 FINISH_RATE, FINISH_TRUNK_RATE = 3e-4, 5e-5
 
@@ -68,9 +68,11 @@ def throng_m_banked() -> Recipe:
 
 
 def throng_m_distilled() -> Recipe:
-    """throng-m-banked, finished by labels alone."""
+    """throng-m-banked loses its second block at stride 4 and is finished by labels alone."""
     return replace(
         throng_m_banked(),
+        net_arguments={"blocks_at_4": 1},
+        frozen=("trunk.conv1",),
         train=TRAIN,
         method="supervised",
         teachers={},

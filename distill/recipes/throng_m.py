@@ -1,11 +1,13 @@
 """throng-m: the default student, from ImageNet weights and the data pack."""
 
+from dataclasses import replace
+
 from distill.recipes import Recipe
 from distill.recipes._pack import TRAIN, VALIDATE
 
 
-def throng_m() -> Recipe:
-    """Supervised on streets, crowds, empty textures and the drawn plaza."""
+def throng_m_whole() -> Recipe:
+    """ResNet18 with both blocks at stride 4, on streets, crowds, empty textures and the plaza."""
     return Recipe(
         net="throng-m",
         train=TRAIN,
@@ -15,4 +17,15 @@ def throng_m() -> Recipe:
         steps=12_000,
         batch=16,
         average=0.999,
+    )
+
+
+def throng_m() -> Recipe:
+    """throng-m-whole loses its second block at stride 4 and goes on for as long."""
+    return replace(
+        throng_m_whole(),
+        net_arguments={"blocks_at_4": 1},
+        starts_from="throng-m-whole",
+        frozen=("trunk.conv1",),
+        rate=5e-4,
     )

@@ -3,13 +3,16 @@
 Residual trunk after He et al. (CVPR 2016) with BatchNorm folded into the convolutions, so it starts
 from ImageNet weights and quantises as plain 3 x 3 convolutions. Two dilated convolutions at stride
 16 widen what a cell sees; the head works at stride 8.
+
+ResNet18 has two blocks at stride 4, where they cost most for what they see. A student can learn
+with both, lose the second, and go on.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.nets import CountingNet, Look
-from models.nets._blocks import DensityHead, conv_relu
+from models.nets._blocks import Arrays, DensityHead, as_tensor, conv_relu
 from models.spec import InputSpec
 
 
@@ -31,10 +34,10 @@ class Residual(nn.Module):
 class Trunk(nn.Module):
     """ResNet18 to layer3; layer names as in torchvision, so published weights fit by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks_at_4: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
-        self.layer1 = nn.Sequential(Residual(64, 64), Residual(64, 64))
+        self.layer1 = nn.Sequential(*(Residual(64, 64) for _ in range(blocks_at_4)))
         self.layer2 = nn.Sequential(Residual(64, 128, stride=2), Residual(128, 128))
         self.layer3 = nn.Sequential(Residual(128, 256, stride=2), Residual(256, 256))
 
@@ -45,13 +48,17 @@ class Trunk(nn.Module):
         at_8 = self.layer2(at_4)
         return at_4, at_8, self.layer3(at_8)
 
+    def from_arrays(self, arrays: Arrays) -> dict[str, Tensor]:
+        """The published layers by name, without a block that is not here."""
+        return {name: as_tensor(arrays[name]) for name in self.state_dict()}
+
 
 class ThrongM(CountingNet):
     spec = InputSpec(stride=8, multiple=16)
 
-    def __init__(self, width: int = 128) -> None:
+    def __init__(self, width: int = 128, blocks_at_4: int = 2) -> None:
         super().__init__()
-        self.trunk = Trunk()
+        self.trunk = Trunk(blocks_at_4)
         self.around = nn.Sequential(
             nn.Sequential(nn.Conv2d(256, width, 1), nn.ReLU()),
             conv_relu(width, width, dilation=2),
