@@ -71,7 +71,7 @@ def throng_m_distilled() -> Recipe:
     """throng-m-banked loses its second block at stride 4 and is finished by labels alone."""
     return replace(
         throng_m_banked(),
-        net_arguments={"blocks_at_4": 1},
+        net_arguments={"blocks": (1, 2, 2)},
         frozen=("trunk.conv1",),
         train=TRAIN,
         method="supervised",

@@ -24,7 +24,7 @@ def throng_m() -> Recipe:
     """throng-m-whole loses its second block at stride 4 and goes on for as long."""
     return replace(
         throng_m_whole(),
-        net_arguments={"blocks_at_4": 1},
+        net_arguments={"blocks": (1, 2, 2)},
         starts_from="throng-m-whole",
         frozen=("trunk.conv1",),
         rate=5e-4,

@@ -4,9 +4,10 @@ Residual trunk after He et al. (CVPR 2016) with BatchNorm folded into the convol
 from ImageNet weights and quantises as plain 3 x 3 convolutions. Two dilated convolutions at stride
 16 widen what a cell sees; the head works at stride 8.
 
-ResNet18 has two blocks at stride 4, where they cost most for what they see. A student can learn
-with both, lose the second, and go on.
+ResNet18 has two blocks at each stride. A student can learn with all, lose some, and go on.
 """
+
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,15 +32,21 @@ class Residual(nn.Module):
         return F.relu(self.conv2(F.relu(self.conv1(x))) + self.downsample(x))
 
 
+def _residuals(blocks: int, c_in: int, c_out: int, *, stride: int = 1) -> nn.Sequential:
+    first = Residual(c_in, c_out, stride=stride)
+    return nn.Sequential(first, *(Residual(c_out, c_out) for _ in range(blocks - 1)))
+
+
 class Trunk(nn.Module):
     """ResNet18 to layer3; layer names as in torchvision, so published weights fit by name."""
 
-    def __init__(self, blocks_at_4: int) -> None:
+    def __init__(self, blocks: Sequence[int]) -> None:
         super().__init__()
+        at_4, at_8, at_16 = blocks
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
-        self.layer1 = nn.Sequential(*(Residual(64, 64) for _ in range(blocks_at_4)))
-        self.layer2 = nn.Sequential(Residual(64, 128, stride=2), Residual(128, 128))
-        self.layer3 = nn.Sequential(Residual(128, 256, stride=2), Residual(256, 256))
+        self.layer1 = _residuals(at_4, 64, 64)
+        self.layer2 = _residuals(at_8, 64, 128, stride=2)
+        self.layer3 = _residuals(at_16, 128, 256, stride=2)
 
     def forward(self, frames_N3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features at strides 4, 8 and 16."""
@@ -56,9 +63,9 @@ class Trunk(nn.Module):
 class ThrongM(CountingNet):
     spec = InputSpec(stride=8, multiple=16)
 
-    def __init__(self, width: int = 128, blocks_at_4: int = 2) -> None:
+    def __init__(self, width: int = 128, blocks: Sequence[int] = (2, 2, 2)) -> None:
         super().__init__()
-        self.trunk = Trunk(blocks_at_4)
+        self.trunk = Trunk(blocks)
         self.around = nn.Sequential(
             nn.Sequential(nn.Conv2d(256, width, 1), nn.ReLU()),
             conv_relu(width, width, dilation=2),

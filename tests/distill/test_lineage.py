@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ from models.checkpoint import save_checkpoint
 from models.errors import DataError
 from models.nets import NETS, CountingNet
 
-WHOLE, CUT = {"width": 8, "blocks_at_4": 2}, {"width": 8, "blocks_at_4": 1}
+Arguments = dict[str, Any]
+WHOLE: Arguments = {"width": 8}
+CUT: Arguments = {"width": 8, "blocks": (1, 2, 2)}
 
 
-def _saved(folder: Path, net: CountingNet, arguments: dict[str, int]) -> Path:
+def _saved(folder: Path, net: CountingNet, arguments: Arguments) -> Path:
     path = folder / "earlier" / "last.safetensors"
     path.parent.mkdir()
     save_checkpoint(path, net, name="throng-m", arguments=arguments, facts={})
