@@ -1,0 +1,93 @@
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from models.errors import EngineError
+from tests.fakes import FakeEngine, TestClient
+from tests.running import free_port, wait_until
+from tests.service.api.asking import CANARY, PICTURE, api, problem, read
+
+
+def test_an_engine_that_fails_three_times_is_not_ready_until_it_works_again(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    read(client)
+    assert client.get("/readyz").json() == {
+        "ready": True,
+        "reasons": [],
+        "engine": "fake",
+        "precision": "fp32",
+        "load": 1.0,
+        "history": "ok",
+        "settings": "ok",
+    }
+    engine.error = EngineError("no")
+    for _ in range(3):
+        answer = client.post("/v1/count", content=PICTURE)
+        problem(answer, 503, "engine_failed")
+        assert "retry-after" in answer.headers
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["the engine failed 3 times in a row"]
+    assert client.get("/healthz").status_code == 200
+    engine.error = None
+    assert client.post("/v1/count", content=PICTURE).status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_frames_are_conserved_in_the_metrics(client: TestClient) -> None:
+    read(client)
+    values = dict(
+        line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line[0] != "#"
+    )
+    ended = sum(
+        float(value)
+        for name, value in values.items()
+        if name.startswith(
+            (
+                "throng_frames_counted_total",
+                "throng_frames_dropped_total",
+                "throng_frames_failed_total",
+            )
+        )
+    )
+    assert float(values['throng_frames_total{camera="gate"}']) == ended == 2
+
+
+def test_passwords_are_never_shown(tmp_path: Path, engine: FakeEngine) -> None:
+    source = f"rtsp://user:{CANARY}@127.0.0.1:{free_port()}/a?password={CANARY}"
+    with api(tmp_path, engine, cameras={"gate": {"source": source}}) as client:
+        said = [
+            client.put("/v1/cameras/hall", json={"source": source}),
+            client.put("/v1/cameras/hall", json={"source": source, "rate": CANARY}),
+            client.put("/v1/cameras/hall", json={"source": source, "zones": source}),
+            client.put("/v1/cameras/hall", json={"source": f"http://u:{CANARY}@h/"}),
+            *map(client.get, ["/v1/cameras", "/v1/cameras/hall", "/v1/cameras/hall/latest"]),
+            *map(client.get, ["/metrics", "/readyz", "/openapi.json"]),
+        ]
+    assert [one.status_code for one in said[:4]] == [201, 422, 422, 422]
+    assert CANARY not in "".join(one.text for one in said)
+
+
+def test_the_page_comes_from_here_and_from_nowhere_else(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert client.get("/page/" + quote("../settings.py", safe="")).status_code == 404
+
+
+def test_an_engine_is_closed_and_the_cameras_end_with_the_service(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    began_s = time.monotonic()
+    with api(tmp_path, engine, cameras={"plaza": {"source": "demo", "size": [64, 48]}}) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+    assert engine.closed
+    assert time.monotonic() - began_s < 10
+    wait_until(
+        lambda: "camera plaza" not in [one.name for one in threading.enumerate()],
+        seconds=5,
+        what="the camera's thread to end",
+    )
