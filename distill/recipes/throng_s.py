@@ -1,17 +1,58 @@
-"""throng-s: the fast student, from scratch."""
+"""throng-s, the fast student: throng-m's features first, then labels; and its control.
 
-from distill.recipes import Recipe
-from distill.recipes._pack import TRAIN, VALIDATE
+It starts from ImageNet weights behind a first layer of its own. So its trunk learns faster than
+throng-m's does: what follows a new layer must learn to read it.
+"""
+
+from dataclasses import replace
+
+from distill.recipes import Recipe, Teacher
+from distill.recipes._pack import EVERY, TRAIN, VALIDATE
+
+INSTRUCTED, FIRST, SECOND = 2_000, 12_000, 8_000  # steps
 
 
 def throng_s_alone() -> Recipe:
-    """Labels only, no teacher and no initial weights: the control of every distilled throng-s."""
+    """Labels alone, for as many crops as throng-s sees: its control."""
     return Recipe(
         net="throng-s",
         train=TRAIN,
         validate=VALIDATE,
-        steps=18_000,
+        trunk_weights="weights/resnet18_bnfolded_to_layer3.npz",
+        steps=INSTRUCTED + FIRST + SECOND,
         batch=16,
+        trunk_rate=5e-4,
         average=0.999,
-        evaluate_every=3000,
+    )
+
+
+def throng_s_instructed() -> Recipe:
+    """The encoder by the features of throng-m (ReviewKD's first phase); no label is looked at."""
+    return replace(
+        throng_s_alone(),
+        train=tuple(replace(part, labelled=False) for part in EVERY),
+        method="reviewkd",
+        method_arguments={
+            "review": 0.0, "student_latent": "merged", "teacher_latent": "merged",
+        },
+        teachers={"teacher": Teacher("throng-m-whole")},
+        steps=INSTRUCTED,
+        evaluate_every=INSTRUCTED,
+    )  # fmt: skip
+
+
+def throng_s_first() -> Recipe:
+    """throng-s-instructed goes on with labels."""
+    return replace(throng_s_alone(), starts_from="throng-s-instructed", steps=FIRST)
+
+
+def throng_s() -> Recipe:
+    """throng-s-first goes on with labels, more slowly."""
+    return replace(
+        throng_s_alone(),
+        starts_from="throng-s-first",
+        steps=SECOND,
+        rate=5e-4,
+        trunk_rate=2e-4,
+        evaluate_every=SECOND // 2,
     )

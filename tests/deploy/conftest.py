@@ -22,7 +22,7 @@ MakeCheckpoint = Callable[..., Path]
 
 PART = {"dataset": "pack", "split": "train", "prefix": "sha_", "fold": "all", "weight": 0.5}
 FACTS = {"step": 7, "recipe": {"net": "throng-s", "method": "supervised", "train": [PART]}}
-SMALL = {"width": 64, "depth": 1}
+SMALL = {"width": 8}
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from models.checkpoint import load_checkpoint
 from models.errors import ConfigError, EngineError
 from models.nets import Pixels
 
-SIZES = ((16, 24), (40, 136), (8, 8), (72, 24))
+SIZES = ((16, 32), (48, 144), (16, 16), (80, 32))
 
 
 @pytest.fixture(params=BACKENDS.names())
@@ -67,14 +67,14 @@ def test_sizes_come_on_demand_from_several_threads(engine: Engine, net: Pixels) 
 
 
 def test_what_an_engine_gave_does_not_change_afterwards(engine: Engine) -> None:
-    first = engine.submit(noise(1, 16, 24)).result()
+    first = engine.submit(noise(1, 16, 32)).result()
     kept = first.copy()
-    engine.submit(255 - noise(1, 16, 24)).result()
+    engine.submit(255 - noise(1, 16, 32)).result()
     np.testing.assert_array_equal(first, kept)
 
 
 def test_frames_need_not_lie_in_one_piece(engine: Engine, net: Pixels) -> None:
-    mirrored = noise(1, 16, 24)[:, :, ::-1]
+    mirrored = noise(1, 16, 32)[:, :, ::-1]
     maps = engine.submit(mirrored).result()
     np.testing.assert_allclose(maps, by_net(net, mirrored.copy()), atol=1e-4)
 
@@ -82,12 +82,12 @@ def test_frames_need_not_lie_in_one_piece(engine: Engine, net: Pixels) -> None:
 @pytest.mark.parametrize(
     "frames",
     [
-        np.zeros((1, 20, 24, 3), np.uint8),
-        np.zeros((1, 24, 20, 3), np.uint8),
-        np.zeros((1, 24, 24, 4), np.uint8),
-        np.zeros((24, 24, 3), np.uint8),
-        np.zeros((0, 24, 24, 3), np.uint8),
-        np.zeros((1, 24, 24, 3), np.float32),
+        np.zeros((1, 24, 32, 3), np.uint8),
+        np.zeros((1, 32, 24, 3), np.uint8),
+        np.zeros((1, 32, 32, 4), np.uint8),
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((0, 32, 32, 3), np.uint8),
+        np.zeros((1, 32, 32, 3), np.float32),
     ],
     ids=lambda frames: f"{frames.shape} {frames.dtype}",
 )
@@ -100,7 +100,7 @@ def test_frames_that_break_the_input_rule_fail_in_one_line(
 
 
 def test_an_engine_may_be_closed_twice(engine: Engine) -> None:
-    last = engine.submit(noise(1, 16, 24))
+    last = engine.submit(noise(1, 16, 32))
     engine.close()
     engine.close()
     assert last.done()

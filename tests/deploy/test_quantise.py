@@ -16,6 +16,7 @@ from deploy.parity import pictures_of
 from deploy.quantise import Histogram, quantise
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.errors import BundleError, DataError, EngineError
+from models.geometry import pad
 from models.nets import NETS, Pixels
 
 MakeCheckpoint = Callable[..., Path]
@@ -53,13 +54,13 @@ def test_int8_counts_like_the_net(name: str, tiny_int8: Bundle, split: Path) -> 
     net = Pixels(load_checkpoint(tiny_int8.weights).net).eval()
     engine = load_engine(tiny_int8, name=name, precision="int8")
     assert engine.precision == "int8"
-    frames_NHW3 = np.stack([next(pictures(split))[:40, :56]] * 2)
+    frames_NHW3 = np.stack([pad(next(pictures(split)), (48, 64))] * 2)
     with torch.inference_mode():
         want = net(torch.from_numpy(frames_NHW3)).numpy()
     got = engine.submit(frames_NHW3).result()
     engine.close()
     assert got.shape == want.shape
-    assert got.sum() == pytest.approx(want.sum(), rel=0.03)
+    assert got.sum() == pytest.approx(want.sum(), rel=0.06)
 
 
 def test_auto_takes_int8_where_the_bundle_has_it(tiny: Bundle, tiny_int8: Bundle) -> None:

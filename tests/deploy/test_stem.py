@@ -31,7 +31,7 @@ def test_a_patch_stem_reads_four_pixels_as_one_and_answers_the_same(
     plain = open_bundle(str(plain.folder))
     assert _kernel(plain) == (64, 3, 4, 4)
     assert _kernel(tiny_int8) == (64, 12, 4, 1)
-    frames_NHW3 = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3), dtype=np.uint8)
+    frames_NHW3 = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8)
     want = answers(plain.model("int8"), frames_NHW3)
     np.testing.assert_allclose(answers(tiny_int8.model("int8"), frames_NHW3), want, atol=1e-5)
 

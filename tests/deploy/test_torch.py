@@ -98,7 +98,7 @@ def test_a_coarse_net_keeps_its_last_layer_and_its_answer_in_fp32(
     assert torch.float32 not in dtypes.values()
     kernels = [w for w in net.parameters() if w.dim() == 4]
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in kernels)
-    frames_NHW3 = torch.from_numpy(noise(2, 40, 56))
+    frames_NHW3 = torch.from_numpy(noise(2, 48, 64))
     exact = Pixels(load_checkpoint(tiny.weights).net).eval()
     with torch.inference_mode():
         maps, true = net(frames_NHW3), exact(frames_NHW3)
@@ -111,7 +111,7 @@ def test_an_odd_last_layer_is_fine_in_a_coarse_net() -> None:
     """csrnet ends in a plain convolution, which autocast casts with its input."""
     net = Deployed(Pixels(NETS["csrnet"](ratio=16)).eval().requires_grad_(False), "bf16")
     with torch.inference_mode():
-        assert net(torch.zeros(1, 16, 24, 3, dtype=torch.uint8)).dtype == torch.float32
+        assert net(torch.zeros(1, 16, 32, 3, dtype=torch.uint8)).dtype == torch.float32
 
 
 def test_each_lane_computes_alone_and_the_caller_keeps_its_threads(tiny: Bundle) -> None:
@@ -163,8 +163,8 @@ def test_where_there_is_no_gpu_nobody_imports_torch_to_find_out() -> None:
 def test_fp16_on_a_gpu_counts_like_the_net_while_shapes_come_and_go(tiny: Bundle) -> None:
     net = Pixels(load_checkpoint(tiny.weights).net).eval()
     engine = load_engine(tiny, name="torch-cuda", precision="fp16")
-    for number, width in ((1, 24), (3, 40), (8, 24), (5, 24), (2, 72), (3, 40)):
-        frames_NHW3 = noise(number, 40, width)
+    for number, width in ((1, 32), (3, 48), (8, 32), (5, 32), (2, 80), (3, 48)):
+        frames_NHW3 = noise(number, 48, width)
         with torch.inference_mode():
             true = net(torch.from_numpy(frames_NHW3)).numpy()
         maps = engine.submit(frames_NHW3).result()

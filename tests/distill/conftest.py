@@ -35,7 +35,7 @@ def tiny(small_plaza: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]
     plaza = (Part("plaza", "smoke"),)
     yield Recipe(
         net="throng-s",
-        net_arguments={"width": 64, "depth": 1},
+        net_arguments={"width": 8},
         train=plaza,
         validate=plaza,
         steps=6,

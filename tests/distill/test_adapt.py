@@ -21,7 +21,7 @@ from models.errors import ConfigError, DataError
 from models.nets import NETS, CountingNet
 from models.nets.throng_s import ThrongS
 
-SMALL: dict[str, Any] = {"width": 64, "depth": 1}
+SMALL: dict[str, Any] = {"width": 8}
 CELLS = 64
 
 

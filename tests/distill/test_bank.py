@@ -23,7 +23,7 @@ from models.checkpoint import load_checkpoint, save_checkpoint
 from models.errors import ConfigError, DataError
 from models.nets import NETS, Pixels
 
-SMALL = {"width": 64, "depth": 1}
+SMALL = {"width": 8}
 CROPS = 10
 Make = Callable[..., Path]
 

@@ -14,7 +14,7 @@ from models.checkpoint import save_checkpoint
 from models.errors import DataError
 from models.nets import NETS
 
-SMALL = {"width": 64, "depth": 1}
+SMALL = {"width": 8}
 
 
 @pytest.fixture

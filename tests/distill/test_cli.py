@@ -14,7 +14,7 @@ from models.nets import NETS
 from models.nets.throng_s import ThrongS
 
 Distill = Callable[..., int]
-SMALL = {"width": 64, "depth": 1}
+SMALL = {"width": 8}
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_table_writes_what_has_run_and_what_has_not(
 def test_speed_times_two_nets_beside_each_other(
     distill: Distill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small, out = "throng-s:width=64,depth=1", tmp_path / "results"
+    small, out = "throng-s:width=8", tmp_path / "results"
     nets = ("throng-s", small, "--size", "128x96", "--rounds", "3")
     assert distill("speed", *nets, "--out", out) == 0
     assert "ratio " in capsys.readouterr().out

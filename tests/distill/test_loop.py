@@ -80,8 +80,8 @@ def test_a_trunk_with_initial_weights_learns_at_its_own_rate(tiny: Recipe) -> No
 def test_a_method_of_one_teacher_learns_from_the_mean_of_several(tiny: Recipe) -> None:
     teachers = {role: Teacher("throng-s-alone", fresh=True) for role in ("wide", "deep")}
     taught = replace(tiny, method="soft", teachers=teachers)
-    nets = {role: NETS["throng-s"](width=64, depth=1) for role in teachers}
-    learner = Learner.of(taught, NETS["throng-s"](width=64, depth=1), nets)
+    nets = {role: NETS["throng-s"](width=8) for role in teachers}
+    learner = Learner.of(taught, NETS["throng-s"](width=8), nets)
     crops = CropMaker.of(tiny, data=Path(), stride=8).batch(0)
     assert learner.step(crops, number=0, bf16=False)["soft_cells"] > 0
 
@@ -92,15 +92,15 @@ def test_the_mean_of_several_teachers_has_no_features(tiny: Recipe, method: str)
     taught = replace(tiny, method=method, method_arguments={}, teachers=teachers)
     if method == "reviewkd":
         taught = replace(taught, method_arguments={"review": 0.0})
-    nets = {role: NETS["throng-s"](width=64, depth=1) for role in teachers}
+    nets = {role: NETS["throng-s"](width=8) for role in teachers}
     with pytest.raises(ConfigError, match="a bank holds none"):
-        Learner.of(taught, NETS["throng-s"](width=64, depth=1), nets)
+        Learner.of(taught, NETS["throng-s"](width=8), nets)
 
 
 def test_teachers_that_a_method_has_no_use_for_are_refused(tiny: Recipe) -> None:
     taught = replace(tiny, teachers={"wide": Teacher("throng-s-alone")})
     with pytest.raises(ConfigError, match=r"supervised wants teachers \[\]"):
-        Learner.of(taught, NETS["throng-s"](width=64, depth=1))
+        Learner.of(taught, NETS["throng-s"](width=8))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_move(tiny: Recipe) -> None:

@@ -45,7 +45,7 @@ def test_a_row_of_predictions_shows_picture_truth_and_count(
 ) -> None:
     torch.manual_seed(0)
     samples = [Blank(f"sha_{i}", Path(f"{i}"), np.ones((i, 2), np.float32)) for i in (2, 3)]
-    draw_predictions(samples, NETS["throng-s"](width=64, depth=1), tmp_path / "p.png")
+    draw_predictions(samples, NETS["throng-s"](width=8), tmp_path / "p.png")
     titles = [panel.get_title() for panel in panels]
     assert len(titles) == 6
     assert titles[3:5] == ["sha_3", "true: 3.0"]

@@ -12,7 +12,7 @@ from models.checkpoint import load_checkpoint, save_checkpoint
 from models.errors import DataError
 from models.nets import NETS
 
-SMALL: Mapping[str, Any] = {"width": 64, "depth": 1}
+SMALL: Mapping[str, Any] = {"width": 8}
 FACTS: Mapping[str, Any] = {"step": 7, "recipe": {"net": "throng-s"}}
 
 

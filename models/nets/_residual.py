@@ -1,0 +1,98 @@
+"""The product students' common build: residual blocks, their surroundings, a light head.
+
+Residual blocks after He et al. (CVPR 2016) with BatchNorm folded into the convolutions, so they
+start from ImageNet weights and quantise as plain 3 x 3 convolutions. Two dilated convolutions at
+stride 16 widen what a cell sees; the head works at stride 8.
+
+Shapes: N frames, H x W pixels, C channels, h x w cells.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.nets import CountingNet, Look
+from models.nets._blocks import Arrays, DensityHead, as_tensor, conv_relu
+from models.spec import InputSpec
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions beside a short cut (a 1 x 1 where the shape changes)."""
+
+    def __init__(self, c_in: int, c_out: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1)
+        self.downsample = nn.Sequential()
+        if stride != 1 or c_in != c_out:
+            self.downsample = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.downsample(x))
+
+
+class Trunk(nn.Module):
+    """A stem to stride 4 and ResNet18's layers behind it, with so many blocks each.
+
+    Names are those of torchvision, so published weights fit by name.
+    """
+
+    def __init__(self, conv1: nn.Conv2d, pool: nn.Module, blocks: Sequence[int]) -> None:
+        super().__init__()
+        at_4, at_8, at_16 = blocks
+        self.conv1, self.pool = conv1, pool
+        self.layer1 = _residuals(at_4, 64, 64)
+        self.layer2 = _residuals(at_8, 64, 128, stride=2)
+        self.layer3 = _residuals(at_16, 128, 256, stride=2)
+
+    def forward(self, frames_N3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features at strides 4, 8 and 16."""
+        at_4 = self.layer1(self.pool(F.relu(self.conv1(frames_N3HW))))
+        at_8 = self.layer2(at_4)
+        return at_4, at_8, self.layer3(at_8)
+
+    def from_arrays(self, arrays: Arrays) -> dict[str, Tensor]:
+        """The published layers that are here; a first layer of our own keeps its numbers.
+
+        Raises KeyError for a layer that is missing.
+        """
+        tensors = dict(self.state_dict())
+        published = tensors["conv1.weight"].shape == arrays["conv1.weight"].shape
+        for name in tensors:
+            if published or not name.startswith("conv1."):
+                tensors[name] = as_tensor(arrays[name])
+        return tensors
+
+
+class ResidualNet(CountingNet):
+    spec = InputSpec(stride=8, multiple=16)
+
+    def __init__(self, trunk: Trunk, width: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.around = nn.Sequential(
+            nn.Sequential(nn.Conv2d(256, width, 1), nn.ReLU()),
+            conv_relu(width, width, dilation=2),
+            conv_relu(width, width, dilation=4),
+        )
+        self.lateral = nn.Conv2d(128, width, 1)
+        self.neck = nn.Sequential(conv_relu(width, width), conv_relu(width, 64))
+        self.head = DensityHead(64)
+
+    def encode(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
+        at_4, at_8, at_16 = self.trunk(frames_N3HW)
+        around = self.around(at_16)
+        merged = F.relu(self.lateral(at_8) + F.interpolate(around, scale_factor=2, mode="nearest"))
+        return {
+            "layer1": at_4, "layer2": at_8, "layer3": at_16, "around": around, "merged": merged,
+        }  # fmt: skip
+
+    def decode(self, latent_NChw: Tensor) -> Look:
+        neck = self.neck(latent_NChw)
+        return Look(self.head(neck), {"neck": neck})
+
+
+def _residuals(blocks: int, c_in: int, c_out: int, *, stride: int = 1) -> nn.Sequential:
+    first = Residual(c_in, c_out, stride=stride)
+    return nn.Sequential(first, *(Residual(c_out, c_out) for _ in range(blocks - 1)))
