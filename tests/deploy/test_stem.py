@@ -46,5 +46,5 @@ def test_other_stems_and_a_second_time_change_nothing() -> None:
 
 def _kernel(bundle: Bundle) -> tuple[int, ...]:
     constants = onnx.load(bundle.model("int8")).graph.initializer
-    stem = next(one for one in constants if one.name == "net.stem.0.0.weight.int8")
+    stem = next(one for one in constants if one.name == "net.trunk.conv1.weight.int8")
     return tuple(stem.dims)

@@ -18,7 +18,7 @@ from deploy.engines.tensorrt.run import TensorRTEngine
 from models.errors import EngineError
 from tests.deploy.tensorrt.fake import World, expected
 
-SIZES = ((1, 16, 24), (3, 40, 136), (1, 8, 8), (17, 72, 24))
+SIZES = ((1, 16, 32), (3, 48, 144), (1, 16, 16), (17, 80, 32))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_any_size_and_number_is_answered(engine: Engine, size: tuple[int, int, i
 
 
 def test_a_batch_larger_than_the_plan_takes_several_runs(engine: Engine, world: World) -> None:
-    check(engine, noise(35, 16, 24))
+    check(engine, noise(35, 16, 32))
     assert [shape[0] for shape in world.ran] == [16, 16, 3]
 
 
@@ -64,9 +64,9 @@ def test_frames_larger_than_the_batch_profile_go_one_by_one(engine: Engine, worl
 def test_a_size_that_no_profile_holds_is_refused_before_tensorrt_sees_it(
     engine: Engine, world: World
 ) -> None:
-    assert "takes up to 2176 x 3840" in str(refusal(engine, noise(1, 2184, 64)))
+    assert "takes up to 2176 x 3840" in str(refusal(engine, noise(1, 2192, 64)))
     assert world.ran == []
-    check(engine, noise(1, 16, 24))
+    check(engine, noise(1, 16, 32))
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
@@ -82,7 +82,7 @@ def test_many_sizes_from_many_threads_are_answered(
 
 def test_the_next_batch_is_queued_while_one_is_under_way(engine: Engine) -> None:
     """Same sizes share the ring: nothing is overwritten before it was read."""
-    batches = [noise(2, 16, 24, seed=i) for i in range(50)]
+    batches = [noise(2, 16, 32, seed=i) for i in range(50)]
     futures = [engine.submit(batch) for batch in batches]
     for batch, future in zip(batches, futures, strict=True):
         np.testing.assert_allclose(future.result(timeout=20), expected(batch), rtol=1e-6)
@@ -90,7 +90,7 @@ def test_the_next_batch_is_queued_while_one_is_under_way(engine: Engine) -> None
 
 def test_growing_sizes_one_after_the_other_share_two_buffers(engine: Engine, world: World) -> None:
     """All of one profile: nothing but our own care keeps a buffer that is in use."""
-    batches = [noise(2, 8 * side, 8 * side) for side in range(1, 30)]
+    batches = [noise(2, 16 * side, 16 * side) for side in range(1, 16)]
     futures = [engine.submit(batch) for batch in batches]
     for batch, future in zip(batches, futures, strict=True):
         np.testing.assert_allclose(future.result(timeout=20), expected(batch), rtol=1e-6)
@@ -114,9 +114,9 @@ def test_a_gpu_without_room_for_half_a_batch_refuses_it_and_goes_on(
     engine: Engine, world: World
 ) -> None:
     world.room = 2 * 64 * 64 * 3
-    check(engine, noise(1, 40, 40))
+    check(engine, noise(1, 48, 48))
     assert "no memory" in str(refusal(engine, noise(1, 256, 256)))
-    check(engine, noise(1, 40, 40))
+    check(engine, noise(1, 48, 48))
     assert "no memory" in str(refusal(engine, noise(8, 64, 64)))
     world.room = None
     check(engine, noise(1, 64, 64))
@@ -127,7 +127,7 @@ def test_out_of_memory_that_tensorrt_reports_halves_the_batch_too(
 ) -> None:
     world.report = ("FAILED_ALLOCATION", "cannot allocate")
     world.once = {"execute_async_v3"}
-    check(engine, noise(8, 16, 24))
+    check(engine, noise(8, 16, 32))
     assert [shape[0] for shape in world.ran] == [4, 4]
 
 
@@ -141,10 +141,10 @@ def test_a_no_of_tensorrt_fails_that_batch_and_the_next_one_has_a_new_context(
     engine: Engine, world: World, call: str, report: tuple[str, str] | None
 ) -> None:
     world.report, world.once = report, {call}
-    error = refusal(engine, noise(2, 16, 24))
+    error = refusal(engine, noise(2, 16, 32))
     if report and call not in ("infer_shapes", "get_tensor_shape"):
         assert "kernel fell over" in str(error)
-    check(engine, noise(2, 16, 24))
+    check(engine, noise(2, 16, 32))
     assert world.contexts == 1  # the failed one is gone
 
 
@@ -155,36 +155,36 @@ def test_where_the_bindings_raise_instead_the_batch_fails_all_the_same(
     engine: Engine, world: World, call: str
 ) -> None:
     world.raises = {call}
-    assert "is not possible" in str(refusal(engine, noise(2, 16, 24)))
+    assert "is not possible" in str(refusal(engine, noise(2, 16, 32)))
     world.raises = set()
-    check(engine, noise(2, 16, 24))
+    check(engine, noise(2, 16, 32))
 
 
 def test_a_lane_that_gets_no_new_context_ends_the_engine(engine: Engine, world: World) -> None:
     world.once = {"execute_async_v3"}
     world.no = {"create_execution_context"}
-    refusal(engine, noise(2, 16, 24))
-    assert "no room on the GPU for a lane" in str(refusal(engine, noise(2, 16, 24)))
+    refusal(engine, noise(2, 16, 32))
+    assert "no room on the GPU for a lane" in str(refusal(engine, noise(2, 16, 32)))
 
 
 def test_a_sticky_cuda_error_refuses_every_later_batch(
     backend: TensorRT, tiny: Bundle, world: World
 ) -> None:
     engine = backend.load(tiny, precision="fp16", lanes=2)
-    check(engine, noise(2, 16, 24))
+    check(engine, noise(2, 16, 32))
     world.sticky = True
     for _ in range(5):
-        assert isinstance(refusal(engine, noise(2, 16, 24)), Lost)
+        assert isinstance(refusal(engine, noise(2, 16, 32)), Lost)
     world.sticky = False  # it is for good: only a new process helps
-    assert "restart the process" in str(refusal(engine, noise(2, 16, 24)))
+    assert "restart the process" in str(refusal(engine, noise(2, 16, 32)))
     engine.close()
     assert (world.contexts, world.engines) == (0, 0)
 
 
 def test_nobody_waits_for_ever_when_the_gpu_is_lost(engine: Engine, world: World) -> None:
-    futures = [engine.submit(noise(2, 16, 24)) for _ in range(30)]
+    futures = [engine.submit(noise(2, 16, 32)) for _ in range(30)]
     world.sticky = True
-    futures += [engine.submit(noise(2, 16, 24)) for _ in range(30)]
+    futures += [engine.submit(noise(2, 16, 32)) for _ in range(30)]
     assert all(future.exception(timeout=20) or future.result() is not None for future in futures)
 
 
@@ -192,7 +192,7 @@ def test_closing_finishes_what_was_submitted_and_frees_all(
     backend: TensorRT, tiny: Bundle, world: World
 ) -> None:
     engine = backend.load(tiny, precision="fp16", lanes=2)
-    batches = [noise(3, 16, 24, seed=i) for i in range(20)]
+    batches = [noise(3, 16, 32, seed=i) for i in range(20)]
     futures = [engine.submit(batch) for batch in batches]
     engine.close()
     engine.close()
@@ -208,7 +208,7 @@ def test_a_batch_nobody_waits_for_any_more_is_not_run(engine: Engine, world: Wor
     dropped = [future for future in futures if future.cancel()]
     for future in set(futures) - set(dropped):
         future.result(timeout=20)
-    check(engine, noise(1, 16, 24))
+    check(engine, noise(1, 16, 32))
     assert dropped
     assert len(world.ran) == len(futures) - len(dropped) + 1
 
@@ -245,14 +245,14 @@ def test_the_profile_that_takes_most_at_once_is_chosen(
 
 def test_an_error_reported_while_the_gpu_ran_fails_the_batch(engine: Engine, world: World) -> None:
     world.report, world.once = ("FAILED_EXECUTION", "kernel\nfell over"), {"later"}
-    assert "kernel fell over" in str(refusal(engine, noise(2, 16, 24)))
-    check(engine, noise(2, 16, 24))
+    assert "kernel fell over" in str(refusal(engine, noise(2, 16, 32)))
+    check(engine, noise(2, 16, 32))
 
 
 def test_a_batch_that_failed_in_one_run_is_not_run_to_its_end(engine: Engine, world: World) -> None:
     world.report, world.once = ("FAILED_EXECUTION", "fell over"), {"later"}
-    refusal(engine, noise(64, 16, 24))
-    check(engine, noise(1, 16, 24))
+    refusal(engine, noise(64, 16, 32))
+    check(engine, noise(1, 16, 32))
     assert [shape[0] for shape in world.ran] == [16, 16, 1]  # the ring, and the next
 
 
@@ -274,8 +274,8 @@ def test_a_mistake_of_our_own_leaves_nobody_waiting(
         raise KeyError("a mistake")
 
     monkeypatch.setattr(Lane, "start", slip)
-    assert "lane stopped" in str(refusal(engine, noise(2, 16, 24)))
-    assert "lane stopped" in str(refusal(engine, noise(2, 16, 24)))
+    assert "lane stopped" in str(refusal(engine, noise(2, 16, 32)))
+    assert "lane stopped" in str(refusal(engine, noise(2, 16, 32)))
 
 
 def test_logs_of_one_line_say_what_happened(
@@ -283,7 +283,7 @@ def test_logs_of_one_line_say_what_happened(
 ) -> None:
     world.report, world.once = ("FAILED_EXECUTION", "kernel\nfell over"), {"later"}
     with caplog.at_level(logging.WARNING):
-        refusal(engine, noise(2, 16, 24))
-        check(engine, noise(2, 16, 24))
+        refusal(engine, noise(2, 16, 32))
+        check(engine, noise(2, 16, 32))
     assert any("goes on with a new context" in record.message for record in caplog.records)
     assert not any("\n" in record.message for record in caplog.records)
