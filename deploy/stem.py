@@ -2,8 +2,8 @@
 
 A convolution whose kernel is as wide as its step (4 x 4, stride 4) reads every pixel once. Rows of
 uint8 RGB already lie in memory as W / 4 pixels of 12 channels, so a Reshape that moves nothing lets
-the first convolution fill its registers with 12 numbers instead of 3: a tenth of `throng-s`. The
-sums are the same, in another order.
+the first convolution fill its registers with 12 numbers instead of 3: half a millisecond less a
+frame of 768 x 432. The sums are the same, in another order.
 """
 
 import numpy as np
