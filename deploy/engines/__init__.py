@@ -3,6 +3,7 @@
 Shapes: N frames, H x W pixels, h x w cells.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -53,8 +54,8 @@ class Backend(Protocol):
         ...
 
     def precisions(self, bundle: Bundle) -> list[Precision]:
-        """What this machine can run that bundle in: fp32 first, then the slowest to the fastest;
-        `auto` is the last. Asked only where the engine is available."""
+        """What this machine can run that bundle in, from the slowest to the fastest: `auto` is the
+        last. Asked only where the engine is available."""
         ...
 
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
@@ -83,6 +84,18 @@ def check_frames(frames_NHW3: Frames, rule: InputRule) -> None:
         raise EngineError(f"frames are {shape}, wanted {want}: pad them")
     if frames_NHW3.dtype != np.uint8:
         raise EngineError(f"frames are {frames_NHW3.dtype}, wanted uint8 RGB")
+
+
+def chosen(precision: Precision, can: Sequence[Precision], *, bundle: Bundle, engine: str) -> str:
+    """`auto` is the last of what can run here. Raises EngineError for one that cannot."""
+    if precision == "auto":
+        return can[-1]
+    if precision not in can:
+        raise EngineError(
+            f"{engine} runs bundle {bundle.name} here in {', '.join(can)}, not in {precision}: "
+            "set precision to auto or one of these"
+        )
+    return precision
 
 
 def load_engine(

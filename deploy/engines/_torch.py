@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from deploy.bundle import WEIGHTS, Bundle
-from deploy.engines import Precision
 from models.checkpoint import load_checkpoint
 from models.errors import DataError, EngineError
 from models.nets import Pixels
@@ -48,15 +47,3 @@ def deployed(bundle: Bundle, *, precision: str, device: str) -> Deployed:
     except (DataError, RuntimeError) as error:
         first = str(error).partition("\n")[0]
         raise EngineError(f"torch cannot load bundle {bundle.name}: {first}") from error
-
-
-def chosen(precision: Precision, can: list[Precision], bundle: Bundle) -> str:
-    """Raises EngineError for a precision that is not among those that can run here."""
-    if precision == "auto":
-        return can[-1]
-    if precision not in can:
-        raise EngineError(
-            f"torch runs bundle {bundle.name} here in {', '.join(can)}, not in {precision}: "
-            "set precision to auto or one of these"
-        )
-    return precision

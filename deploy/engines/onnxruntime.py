@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deploy.bundle import Bundle
-from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
 from models.errors import EngineError
 
 ERRORS = (
@@ -31,13 +31,7 @@ class OnnxRuntimeEngine:
     batch = 1
 
     def __init__(self, bundle: Bundle, *, precision: Precision, lanes: int) -> None:
-        can = precisions_of(bundle)
-        self.precision: str = can[0] if precision == "auto" else precision
-        if self.precision not in can:
-            raise EngineError(
-                f"ONNX Runtime runs bundle {bundle.name} in {', '.join(can)}, not in {precision}: "
-                "set precision to auto or one of these"
-            )
+        self.precision = chosen(precision, precisions_of(bundle), bundle=bundle, engine=self.name)
         self.lanes = lanes
         self._rule = bundle.manifest.input
         self._errors = _errors()
@@ -83,7 +77,8 @@ class OnnxRuntime:
 
 
 def precisions_of(bundle: Bundle) -> list[Precision]:
-    return ["fp32", "int8"] if "int8" in bundle.manifest.precisions else ["fp32"]
+    """The slower first."""
+    return ["int8", "fp32"] if "int8" in bundle.manifest.precisions else ["fp32"]
 
 
 def _session(bundle: Bundle, precision: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deploy.bundle import Bundle
-from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
 from models.errors import EngineError
 
 SIZES_KEPT = 8  # compiled graphs; the least recently used goes first
@@ -36,12 +36,7 @@ class OpenVinoEngine:
         openvino.Tensor(np.zeros(1, openvino.Type.u8.to_dtype()), shared_memory=True)
         self._core = openvino.Core()
         can = precisions_of(self._core, bundle)
-        self.precision: str = can[-1] if precision == "auto" else precision
-        if self.precision not in can:
-            raise EngineError(
-                f"OpenVINO runs bundle {bundle.name} here in {', '.join(can)}, not in {precision}: "
-                "set precision to auto or one of these"
-            )
+        self.precision = chosen(precision, can, bundle=bundle, engine=self.name)
         self._hint = "bf16" if _has_bf16(self._core) and self.precision != "fp32" else "f32"
         self.lanes = lanes
         self._rule = bundle.manifest.input

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from deploy.bundle import Bundle
-from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
 from models.errors import EngineError
 
 
@@ -24,7 +24,7 @@ class TorchCpuEngine:
     def __init__(self, bundle: Bundle, *, precision: Precision, lanes: int) -> None:
         from deploy.engines import _torch  # with the framework
 
-        self.precision = _torch.chosen(precision, precisions_here(), bundle)
+        self.precision = chosen(precision, precisions_here(), bundle=bundle, engine=self.name)
         self.lanes = lanes
         self._rule = bundle.manifest.input
         self._net: Any = _torch.deployed(bundle, precision=self.precision, device="cpu")

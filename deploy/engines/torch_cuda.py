@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from deploy.bundle import Bundle
-from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
 from models.errors import EngineError
 
 PRECISIONS: list[Precision] = ["fp32", "fp16"]
@@ -99,7 +99,7 @@ class TorchCudaEngine:
 
         from deploy.engines import _torch
 
-        self.precision = _torch.chosen(precision, PRECISIONS, bundle)
+        self.precision = chosen(precision, PRECISIONS, bundle=bundle, engine=self.name)
         self.lanes = lanes
         self._rule = bundle.manifest.input
         net = _torch.deployed(bundle, precision=self.precision, device="cuda")

@@ -119,6 +119,28 @@ def test_every_precision_of_an_engine_loads(name: str, tiny: Bundle) -> None:
         engine.close()
 
 
+@pytest.mark.parametrize("name", BACKENDS.names())
+def test_auto_is_the_last_of_what_an_engine_can(name: str, tiny_int8: Bundle) -> None:
+    backend = BACKENDS[name]
+    if backend.unavailable():
+        pytest.skip(f"{name}: {backend.unavailable()}")
+    engine = backend.load(tiny_int8, precision="auto")
+    engine.close()
+    assert engine.precision == backend.precisions(tiny_int8)[-1]
+
+
+@pytest.mark.parametrize("name", BACKENDS.names())
+def test_a_precision_that_an_engine_lacks_is_refused_with_those_it_has(
+    name: str, tiny: Bundle
+) -> None:
+    backend = BACKENDS[name]
+    if backend.unavailable():
+        pytest.skip(f"{name}: {backend.unavailable()}")
+    can = ", ".join(backend.precisions(tiny))
+    with pytest.raises(EngineError, match=f"in {can}, not in int8: set precision to auto or one"):
+        backend.load(tiny, precision="int8")
+
+
 def test_auto_knows_every_engine() -> None:
     assert set(BACKENDS.names()) <= {*AUTO, *BY_NAME}
 

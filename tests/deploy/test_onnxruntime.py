@@ -66,7 +66,7 @@ def test_int8_runs_its_own_graph_and_only_when_asked_for(tiny: Bundle, copy: Pat
     }
     describe(copy, manifest.model_copy(update=coarse))
     bundle, frames_NHW3 = open_bundle(str(copy)), np.full((1, 16, 16, 3), 99, np.uint8)
-    assert BACKENDS["onnxruntime"].precisions(bundle) == ["fp32", "int8"]
+    assert BACKENDS["onnxruntime"].precisions(bundle) == ["int8", "fp32"]
     maps = {}
     for precision in ("fp32", "int8", "auto"):
         engine = load_engine(bundle, name="onnxruntime", precision=precision)
