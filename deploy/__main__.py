@@ -16,7 +16,7 @@ from deploy import parity as check
 from deploy.bench_nets import random_bundle
 from deploy.bundle import ZOO, ParityRow, open_bundle, shipped
 from deploy.card import lost_in_words
-from deploy.engines import BACKENDS, Backend, Builds, Precision
+from deploy.engines import BACKENDS, Backend, Builds, Precision, proven
 from deploy.export import export as export_bundle
 from deploy.quantise import quantise as add_int8
 from models.commands import run_command
@@ -73,7 +73,8 @@ def parity(
 
     Fails, and writes nothing, where a count is off by more than 0.1 % in fp32, or where an engine
     loses more than 0.5 % of MAE on any data set (int8: 1.5 %). Pictures without an
-    index.csv have no true counts, so no MAE.
+    index.csv have no true counts, so no MAE: coarser engines than fp32 can only be looked at there
+    (`--no-write`). An engine runs int8 only where the manifest says that it was held to the net.
     """
     opened = open_bundle(bundle)
     engines = check.runnable(opened, engine or ())
@@ -100,7 +101,7 @@ def quantise(
     ],
     limit: Annotated[int, typer.Option(min=1, help="So many of each, spread evenly.")] = 128,
 ) -> None:
-    """Add an int8 model to a bundle. `parity` says what that costs."""
+    """Add an int8 model to a bundle. No engine takes it before `parity` has held it to the net."""
     opened = open_bundle(bundle)
     some = [picture for folder in pictures for picture in check.pictures_of(folder, limit=limit)]
     add_int8(opened, (picture.read() for picture in some))
@@ -161,7 +162,7 @@ def build(
     ],
     engine: Annotated[str, typer.Option(help="One that is built ahead.")] = "tensorrt",
     precision: Annotated[
-        Precision, typer.Option(help="What it computes in; auto is the fastest.")
+        Precision, typer.Option(help="What it computes in; auto is what it would run.")
     ] = "auto",
     cache: Annotated[
         Path | None, typer.Option(help="Where to keep it [default: where the engine looks].")
@@ -179,6 +180,8 @@ def build(
     reason = backend.unavailable()
     if reason is not None:
         raise EngineError(f"{engine} cannot run here: {reason}")
+    if precision == "auto":
+        precision = proven(opened, engine)
     path = backend.build(opened, precision=precision, folder=cache)
     console.print(f"built {path}", soft_wrap=True)
 

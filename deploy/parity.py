@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deploy.budget import excess, judged
 from deploy.bundle import Bundle, ParityRow
 from deploy.card import describe
 from deploy.engines import BACKENDS, Engine, Frames, Maps, Precision
@@ -28,11 +29,6 @@ from models.nets import Pixels
 
 Image = NDArray[np.uint8]
 
-COUNT_GAP = {"fp32": 0.001}
-"""Largest relative difference of a count; coarser precisions are judged by their MAE alone."""
-MAE_LOST = {"int8": 0.015}
-MAE_LOST_ELSE = 0.005
-"""Largest share of the net's MAE that may be lost, over all and in each data set."""
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -111,22 +107,23 @@ def parity(
 def hold(rows: Iterable[ParityRow]) -> None:
     """Raises ParityError, naming engine, precision, figure and budget, where one is exceeded."""
     for row in rows:
-        lost = MAE_LOST.get(row.precision, MAE_LOST_ELSE)
-        figures = (
-            ("worst count gap", row.worst_count_gap, COUNT_GAP.get(row.precision)),
-            ("MAE lost", row.mae_lost, lost),
-            *((f"MAE lost on {part}", x, lost) for part, x in row.mae_lost_by_part.items()),
-        )
-        for what, figure, budget in figures:
-            if figure is not None and budget is not None and not figure <= budget:  # NaN
-                raise ParityError(
-                    f"{row.engine} {row.precision}: {what} {figure:.3%} on {row.pictures} "
-                    f"pictures, the budget is {budget:.1%}: export again, or leave this engine out"
-                )
+        if over := excess(row):
+            raise ParityError(
+                f"{row.engine} {row.precision}: {over}: export again, or leave this engine out"
+            )
 
 
 def record(bundle: Bundle, rows: Sequence[ParityRow]) -> None:
-    """Put the rows into manifest and card, in place of older ones of the same engines."""
+    """Put the rows into manifest and card, in place of older ones of the same engines.
+
+    Raises DataError, and writes nothing, where a row has no figure with a budget.
+    """
+    for row in rows:
+        if not judged(row):
+            raise DataError(
+                f"{row.engine} {row.precision} was not judged, so nothing is written: its budget "
+                "is one of MAE, and these pictures have no true counts (wanted an index.csv)"
+            )
     new = {(row.engine, row.precision): row for row in rows}
     old = {(row.engine, row.precision): row for row in bundle.manifest.parity}
     table = tuple(row for _, row in sorted((old | new).items()))

@@ -3,6 +3,7 @@
 Shapes: N frames, H x W pixels, h x w cells.
 """
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,15 +12,18 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.budget import unproven
 from deploy.bundle import Bundle, InputRule
-from models.errors import EngineError
+from models.errors import EngineError, ParityError
 from models.plugins import Plugins
+
+log = logging.getLogger(__name__)
 
 Frames = NDArray[np.uint8]
 Maps = NDArray[np.float32]
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 """How an engine computes. int8 runs `model.int8.onnx`, so only a bundle that has one can; the rest
-of such a graph, and what `auto` means, are the engine's choice."""
+of such a graph, and which precision is the fastest, are the engine's choice."""
 
 AUTO = ("tensorrt", "torch-cuda", "openvino", "onnxruntime")
 """The order in which `auto` looks for an engine: the fastest hardware first."""
@@ -98,12 +102,33 @@ def chosen(precision: Precision, can: Sequence[Precision], *, bundle: Bundle, en
     return precision
 
 
+def proven(bundle: Bundle, name: str, precision: Precision = "auto") -> Precision:
+    """That precision, or the fastest, in which the engine counts like the net by the manifest.
+
+    `auto` passes over others with one warning. Raises ParityError where none is left, EngineError
+    for a precision that cannot run here.
+    """
+    can = BACKENDS[name].precisions(bundle)
+    chosen(precision, can, bundle=bundle, engine=name)
+    reasons: list[str] = []
+    for one in can[::-1] if precision == "auto" else [precision]:
+        reason = unproven(bundle, name, one)
+        if reason is None:
+            if reasons:
+                log.warning(
+                    "%s runs bundle %s in %s, %s", name, bundle.name, one, "; ".join(reasons)
+                )
+            return one
+        reasons.append(f"not in {one}: {reason}")
+    raise ParityError(f"{name} may not run bundle {bundle.name}, {'; '.join(reasons)}")
+
+
 def load_engine(
     bundle: Bundle, *, name: str = "auto", precision: Precision = "auto", lanes: int | None = None
 ) -> Engine:
-    """The engine of that name, or the first of `AUTO` that can run here.
+    """The engine of that name, or the first of `AUTO` that can run here, where its parity holds.
 
-    Raises EngineError with every engine's reason where none can.
+    Raises EngineError with every engine's reason where none can, ParityError by `proven`.
     """
     names = [one for one in AUTO if one in BACKENDS.names()] if name == "auto" else [name]
     reasons = []
@@ -111,6 +136,6 @@ def load_engine(
         backend = BACKENDS[one]
         reason = backend.unavailable()
         if reason is None:
-            return backend.load(bundle, precision=precision, lanes=lanes)
+            return backend.load(bundle, precision=proven(bundle, one, precision), lanes=lanes)
         reasons.append(f"{one}: {reason}")
     raise EngineError(f"no engine can run here ({'; '.join(reasons)})")

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.__main__ import main
 from deploy.bundle import Bundle, open_bundle
-from deploy.engines import BACKENDS
+from deploy.engines import BACKENDS, Precision, tensorrt
 
 MakeCheckpoint = Callable[..., Path]
 Said = tuple[int, str, str]
@@ -55,12 +55,12 @@ def test_quantise_adds_int8(throng_deploy: Type, copy: Path, split: Path) -> Non
 def test_parity_prints_and_writes(throng_deploy: Type, copy: Path, split: Path) -> None:
     if BACKENDS["openvino"].unavailable():
         pytest.skip("openvino is not installed")
-    words = ("parity", copy, "--pictures", split / "images", "--engine", "openvino", "--limit", 2)
-    code, said, _ = throng_deploy(*words, "--no-write")
+    words = ("parity", copy, "--engine", "openvino", "--limit", 2, "--pictures")
+    code, said, _ = throng_deploy(*words, split / "images", "--no-write")
     assert code == 0
     assert "openvino" in said
     assert open_bundle(str(copy)).manifest.parity == ()
-    assert throng_deploy(*words)[0] == 0
+    assert throng_deploy(*words, split)[0] == 0
     assert {row.pictures for row in open_bundle(str(copy)).manifest.parity} == {2}
 
 
@@ -74,6 +74,25 @@ def test_bench_measures_prints_and_saves(throng_deploy: Type, copy: Path, tmp_pa
     assert code == 0
     assert all(name in said for name in ("tiny", "csrnet:ratio=16", "openvino fp32", "64x32"))
     assert {path.suffix for path in (tmp_path / "bench").iterdir()} == {".json", ".md", ".png"}
+
+
+def test_build_takes_for_auto_what_would_be_run(
+    throng_deploy: Type, monkeypatch: pytest.MonkeyPatch, tiny_int8: Bundle
+) -> None:
+    class Builder:
+        def unavailable(self) -> None:
+            return None
+
+        def precisions(self, _: Bundle) -> list[Precision]:
+            return ["fp32", "fp16", "int8"]
+
+        def build(self, _: Bundle, *, precision: Precision, folder: Path | None = None) -> Path:
+            return (folder or Path()) / f"{precision}.plan"
+
+    monkeypatch.setattr(tensorrt, "backend", Builder())
+    build = ("build", tiny_int8.folder, "--precision")
+    assert throng_deploy(*build, "auto")[:2] == (0, "built fp16.plan\n")
+    assert throng_deploy(*build, "int8")[:2] == (0, "built int8.plan\n")  # to be compared
 
 
 def test_list_says_what_can_run_here(throng_deploy: Type) -> None:

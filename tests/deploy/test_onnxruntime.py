@@ -11,7 +11,7 @@ import pytest
 
 from deploy.bundle import MANIFEST, MODEL, Bundle, Manifest, digest_of, open_bundle
 from deploy.card import describe
-from deploy.engines import BACKENDS, load_engine
+from deploy.engines import BACKENDS, Precision, load_engine
 from deploy.engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import EngineError
 
@@ -67,9 +67,10 @@ def test_int8_runs_its_own_graph_and_only_when_asked_for(tiny: Bundle, copy: Pat
     describe(copy, manifest.model_copy(update=coarse))
     bundle, frames_NHW3 = open_bundle(str(copy)), np.full((1, 16, 16, 3), 99, np.uint8)
     assert BACKENDS["onnxruntime"].precisions(bundle) == ["int8", "fp32"]
+    every: tuple[Precision, ...] = ("fp32", "int8", "auto")
     maps = {}
-    for precision in ("fp32", "int8", "auto"):
-        engine = load_engine(bundle, name="onnxruntime", precision=precision)
+    for precision in every:
+        engine = OnnxRuntimeEngine(bundle, precision=precision, lanes=1)
         maps[precision] = engine.submit(frames_NHW3).result()
         engine.close()
     np.testing.assert_allclose(maps["int8"], maps["fp32"] + 1, rtol=1e-5)

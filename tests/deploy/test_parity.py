@@ -115,6 +115,19 @@ def test_what_was_found_goes_into_manifest_and_card_and_changes_nothing_else(
     )
 
 
+def test_nothing_is_written_where_a_row_was_not_judged(copy: Bundle, rows: list[ParityRow]) -> None:
+    blank = rows[0].model_copy(
+        update={"precision": "int8", "mae_lost": None, "mae_lost_by_part": {}}
+    )
+    before = {path: path.read_bytes() for path in copy.folder.iterdir()}
+    with pytest.raises(DataError, match=r"int8 was not judged, .*wanted an index.csv") as refused:
+        record(copy, [*rows, blank])
+    assert "\n" not in str(refused.value)
+    assert {path: path.read_bytes() for path in copy.folder.iterdir()} == before
+    fp32 = next(row for row in rows if row.precision == "fp32")
+    record(copy, [fp32.model_copy(update={"mae_lost": None, "mae_lost_by_part": {}})])
+
+
 def test_a_limit_spreads_evenly_over_the_pictures(split: Path) -> None:
     assert [picture.id for picture in pictures_of(split, limit=2)] == ["sha_0", "sha_2"]
     assert [picture.true for picture in pictures_of(split, limit=9)] == [0, 1, 2, 3]

@@ -11,11 +11,11 @@ import torch
 
 from deploy.bundle import MODEL_INT8, WEIGHTS, Bundle, digest_of, open_bundle
 from deploy.card import describe
-from deploy.engines import BACKENDS, Frames, load_engine
+from deploy.engines import BACKENDS, Frames
 from deploy.parity import pictures_of
 from deploy.quantise import Histogram, quantise
 from models.checkpoint import load_checkpoint, save_checkpoint
-from models.errors import BundleError, DataError, EngineError
+from models.errors import BundleError, DataError
 from models.geometry import pad
 from models.nets import NETS, Pixels
 
@@ -52,7 +52,7 @@ def test_int8_counts_like_the_net(name: str, tiny_int8: Bundle, split: Path) -> 
     if backend.unavailable() or "int8" not in backend.precisions(tiny_int8):
         pytest.skip(backend.unavailable() or f"{name} has no int8")
     net = Pixels(load_checkpoint(tiny_int8.weights).net).eval()
-    engine = load_engine(tiny_int8, name=name, precision="int8")
+    engine = backend.load(tiny_int8, precision="int8")
     assert engine.precision == "int8"
     frames_NHW3 = np.stack([pad(next(pictures(split)), (48, 64))] * 2)
     with torch.inference_mode():
@@ -61,16 +61,6 @@ def test_int8_counts_like_the_net(name: str, tiny_int8: Bundle, split: Path) -> 
     engine.close()
     assert got.shape == want.shape
     assert got.sum() == pytest.approx(want.sum(), rel=0.06)
-
-
-def test_auto_takes_int8_where_the_bundle_has_it(tiny: Bundle, tiny_int8: Bundle) -> None:
-    if BACKENDS["openvino"].unavailable():
-        pytest.skip("openvino is not installed")
-    engine = load_engine(tiny_int8, name="openvino")
-    assert engine.precision == "int8"
-    engine.close()
-    with pytest.raises(EngineError, match="not in int8: set precision to auto"):
-        load_engine(tiny, name="openvino", precision="int8")
 
 
 def test_the_same_pictures_give_the_same_file(copy_int8: Bundle, split: Path) -> None:
