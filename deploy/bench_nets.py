@@ -53,7 +53,7 @@ def random_bundle(spec: str, folder: Path) -> Bundle:
 
 def gmac(model: Path, *, height: int, width: int) -> float:
     """Multiply-adds of the convolutions for one frame, in billions, from the fp32 graph."""
-    proto = onnx.load(model)
+    proto = onnx.load(model, load_external_data=False)
     for dim, size in zip(
         proto.graph.input[0].type.tensor_type.shape.dim, (1, height, width, 3), strict=True
     ):

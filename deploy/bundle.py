@@ -135,9 +135,8 @@ def open_bundle(name: str, *, zoo: Path = ZOO) -> Bundle:
         raise BundleError(f"{folder / MANIFEST}: {where}: {first['msg']}") from error
     for file, digest in manifest.files.items():
         _check(folder, file, digest)
-    missing = set(manifest.precisions.values()) - manifest.files.keys()
-    if missing:
-        raise BundleError(f"{folder / MANIFEST} gives no hash for {', '.join(sorted(missing))}")
+    for file in manifest.precisions.values():
+        _check_model(folder, file, manifest)
     return Bundle(folder, manifest)
 
 
@@ -150,11 +149,6 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _points_elsewhere(path: Path) -> bool:
-    """ONNX names a file of external weights under this key; nothing of ours holds the word."""
-    return path.suffix == ".onnx" and b"location" in path.read_bytes()
-
-
 def _check(folder: Path, file: str, digest: str) -> None:
     path = folder / file
     if path.resolve().parent != folder.resolve():
@@ -163,5 +157,15 @@ def _check(folder: Path, file: str, digest: str) -> None:
         raise BundleError(f"{path} is missing: the bundle is not whole")
     if digest_of(path) != digest:
         raise BundleError(f"{path} was altered: its SHA-256 is not the one in the manifest")
-    if _points_elsewhere(path):
-        raise BundleError(f"{path} keeps weights in other files, which have no hash: export again")
+
+
+def _check_model(folder: Path, file: str, manifest: Manifest) -> None:
+    """ONNX names a file of external weights under a key `location`; ours never hold that word."""
+    if file not in manifest.files:
+        raise BundleError(f"{folder / MANIFEST} gives no hash for {file}")
+    if not file.endswith(".onnx"):
+        raise BundleError(f"{folder / MANIFEST} names {file!r} as a model: wanted a file *.onnx")
+    if b"location" in (folder / file).read_bytes():
+        raise BundleError(
+            f"{folder / file} keeps weights in other files, which have no hash: export again"
+        )

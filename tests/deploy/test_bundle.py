@@ -9,8 +9,10 @@ from typing import Any
 import onnx
 import pytest
 
+from deploy.bench_nets import gmac
 from deploy.bundle import MANIFEST, MODEL, WEIGHTS, Bundle, digest_of, open_bundle, shipped
-from models.errors import BundleError
+from deploy.engines.tensorrt.graph import prepared
+from models.errors import BundleError, EngineError
 
 Harm = Callable[[Path], None]
 
@@ -54,8 +56,25 @@ def forget_a_hash(folder: Path) -> None:
 
 def keep_weights_in_another_file(folder: Path) -> None:
     model = onnx.load(folder / MODEL)
-    onnx.save_model(model, folder / MODEL, save_as_external_data=True, location="weights.bin")
+    onnx.save_model(
+        model, folder / MODEL, save_as_external_data=True, location="weights.bin", size_threshold=64
+    )
     edit(folder, lambda m: m["files"].update({MODEL: digest_of(folder / MODEL)}))
+
+
+def keep_weights_in_another_file_under_another_suffix(folder: Path) -> None:
+    keep_weights_in_another_file(folder)
+    call_the_model("model.ONNX", folder)
+
+
+def call_weights_a_model(folder: Path) -> None:
+    edit(folder, lambda m: m["precisions"].update(fp32=WEIGHTS))
+
+
+def call_the_model(name: str, folder: Path) -> None:
+    (folder / MODEL).rename(folder / name)
+    edit(folder, lambda m: m["files"].update({name: m["files"].pop(MODEL)}))
+    edit(folder, lambda m: m["precisions"].update(fp32=name))
 
 
 def stop_halfway(folder: Path) -> None:
@@ -87,6 +106,8 @@ def test_an_intact_bundle_opens_wherever_its_folder_lies(copy: Path) -> None:
         (add_a_key, "colour_of_the_sky"),
         (come_from_the_future, "schema_version"),
         (keep_weights_in_another_file, "weights in other files"),
+        (keep_weights_in_another_file_under_another_suffix, "'model.ONNX' as a model: wanted"),
+        (call_weights_a_model, f"'{WEIGHTS}' as a model: wanted a file *.onnx"),
         (forget_a_hash, "no hash for model.fp32.onnx"),
         (stop_halfway, "Invalid JSON"),
     ],
@@ -99,6 +120,15 @@ def test_a_bundle_that_is_not_whole_is_refused_in_one_line(
         open_bundle(str(copy))
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_model_is_loaded_without_weights_that_lie_beside_it(copy: Path) -> None:
+    work = gmac(copy / MODEL, height=64, width=96)
+    keep_weights_in_another_file(copy)
+    with pytest.raises(EngineError, match="should be stored in weights"):
+        prepared(copy / MODEL, half=False)
+    (copy / "weights.bin").unlink()
+    assert gmac(copy / MODEL, height=64, width=96) == work
 
 
 def test_an_unknown_bundle_is_refused_with_the_names_that_are_there(copy: Path) -> None:

@@ -28,7 +28,7 @@ def prepared(path: Path, *, half: bool) -> bytes:
     """
     import onnx
 
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     _cast_first(model.graph)
     if half:
         _to_half(model.graph)
