@@ -1,22 +1,29 @@
 """torch on an NVIDIA GPU: fp16, channels last, one CUDA graph a shape, batches of up to eight.
 
 One worker thread owns the GPU's stream. Frames go up as uint8 from page-locked memory (a quarter of
-the bytes of float32) and are normalised there.
+the bytes of float32) and are normalised there. Out of memory, it forgets all graphs and runs the
+batch in two halves, once. After any other error of CUDA the process can do nothing with the GPU.
 """
 
 import ctypes
 import importlib.util
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from deploy.bundle import Bundle
+import numpy as np
+
+from deploy.bundle import Bundle, InputRule
 from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
 from models.errors import EngineError
 
+log = logging.getLogger(__name__)
+
 PRECISIONS: list[Precision] = ["fp32", "fp16"]
 GRAPHS_KEPT = 8  # each holds its own buffers; the least recently used goes first
+NO_MEMORY = 2  # cudaErrorMemoryAllocation: how page-locked memory says it
 WARM_UP = 3  # calls in which cuDNN chooses its kernels: a graph records what was chosen
 
 Shape = tuple[int, ...]
@@ -94,17 +101,14 @@ class TorchCudaEngine:
     name = "torch-cuda"
     batch = 8
 
-    def __init__(self, bundle: Bundle, *, precision: Precision, lanes: int) -> None:
-        import torch
-
-        from deploy.engines import _torch
-
-        self.precision = chosen(precision, PRECISIONS, bundle=bundle, engine=self.name)
+    def __init__(
+        self, build: Callable[[Shape], Runner], *, rule: InputRule, precision: str, lanes: int
+    ) -> None:
+        self.precision = precision
         self.lanes = lanes
-        self._rule = bundle.manifest.input
-        net = _torch.deployed(bundle, precision=self.precision, device="cuda")
-        stream = torch.cuda.Stream()
-        self._graphs = Graphs(lambda shape: CudaGraph(net, shape, stream))
+        self.over: str | None = None  # why it answers no more
+        self._rule = rule
+        self._graphs = Graphs(build)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="torch-cuda")
 
     def submit(self, frames_NHW3: Frames) -> Future[Maps]:
@@ -116,11 +120,43 @@ class TorchCudaEngine:
 
     def _infer(self, frames_NHW3: Frames) -> Maps:
         check_frames(frames_NHW3, self._rule)
+        if self.over is not None:
+            raise EngineError(self.over)
+        try:
+            return self._run(frames_NHW3)
+        except RuntimeError as error:
+            first = str(error).partition("\n")[0]
+            why = f"torch failed on {frames_NHW3.shape}: {first}"
+            if _sticks(error):
+                self.over = why = f"{why}; this process can use the GPU no more: start it again"
+            raise EngineError(why) from error
+
+    def _run(self, frames_NHW3: Frames) -> Maps:
         try:
             return self._graphs.run(frames_NHW3)
         except RuntimeError as error:
-            first = str(error).partition("\n")[0]
-            raise EngineError(f"torch failed on {frames_NHW3.shape}: {first}") from error
+            if not _no_memory(error):
+                raise
+        # Only out here are the buffers free that the error's traceback held.
+        log.warning("no GPU memory for %s: trying it in halves", frames_NHW3.shape)
+        self._graphs.clear()
+        halves = np.array_split(frames_NHW3, min(2, len(frames_NHW3)))
+        return np.concatenate([self._graphs.run(half) for half in halves])
+
+
+def _no_memory(error: BaseException | None) -> bool:
+    """The error or one that it covers: a recording that ends early raises another."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError) or getattr(error, "error_code", 0) == NO_MEMORY:
+        return True
+    return error is not None and _no_memory(error.__context__)
+
+
+def _sticks(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, torch.AcceleratorError) and not _no_memory(error)
 
 
 class TorchCuda:
@@ -143,7 +179,19 @@ class TorchCuda:
 
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
         """Two lanes: while one batch is on the GPU, the next one is gathered."""
-        return TorchCudaEngine(bundle, precision=precision, lanes=lanes or 2)
+        import torch
+
+        from deploy.engines import _torch
+
+        exact = chosen(precision, PRECISIONS, bundle=bundle, engine=TorchCudaEngine.name)
+        net = _torch.deployed(bundle, precision=exact, device="cuda")
+        stream = torch.cuda.Stream()
+        return TorchCudaEngine(
+            lambda shape: CudaGraph(net, shape, stream),
+            rule=bundle.manifest.input,
+            precision=exact,
+            lanes=lanes or 2,
+        )
 
 
 backend: Backend = TorchCuda()

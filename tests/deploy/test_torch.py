@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.bundle import WEIGHTS, Bundle
+from deploy.bundle import WEIGHTS, Bundle, InputRule
 from deploy.engines import AUTO, BACKENDS, BY_NAME, Frames, Maps, load_engine
 from deploy.engines._torch import Deployed, deployed
 from deploy.engines.torch_cpu import TorchCpuEngine
-from deploy.engines.torch_cuda import Graphs, Shape
+from deploy.engines.torch_cuda import NO_MEMORY, Graphs, Shape, TorchCudaEngine
 from models.checkpoint import load_checkpoint
 from models.errors import EngineError
 from models.nets import NETS, Pixels
 
 NO_GPU = BACKENDS["torch-cuda"].unavailable()
+
+
+RULE = InputRule(stride=8, multiple=16)
 
 
 def noise(number: int, height: int, width: int) -> Frames:
@@ -82,6 +85,93 @@ def test_a_graph_that_cannot_be_built_is_tried_again() -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         graphs.run(noise(1, 8, 8))
     assert graphs.run(noise(1, 8, 8)).shape == (1, 1, 1)
+
+
+class FullGpu(Built):
+    """Has room for graphs of so many frames, over all graphs that are kept."""
+
+    def __init__(self, room: int, error: RuntimeError) -> None:
+        super().__init__()
+        self.room, self.error = room, error
+        self.engine = TorchCudaEngine(self, rule=RULE, precision="fp16", lanes=2)
+
+    def __call__(self, shape: Shape) -> FakeRunner:
+        kept = sum(number for number, *_ in self.engine._graphs.shapes())
+        if kept + shape[0] > self.room:
+            raise self.error
+        return super().__call__(shape)
+
+
+class BrokenGpu(FakeRunner):
+    def run(self, frames_NHW3: Frames) -> Maps:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors")
+
+
+def page_locked_memory_ran_out() -> RuntimeError:
+    error = torch.AcceleratorError("CUDA error: out of memory")
+    error.error_code = NO_MEMORY  # type: ignore[attr-defined]  # torch sets it, its stub lacks it
+    return error
+
+
+def a_recording_ended_early() -> RuntimeError:
+    try:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            raise torch.AcceleratorError("CUDA error: operation failed during capture")
+    except torch.AcceleratorError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        page_locked_memory_ran_out(),
+        a_recording_ended_early(),
+    ],
+    ids=["buffers", "page-locked", "recording"],
+)
+def test_a_batch_that_the_gpu_has_no_memory_for_is_run_in_halves(error: RuntimeError) -> None:
+    gpu = FullGpu(room=7, error=error)
+    for number in (2, 5, 7):
+        frames_NHW3 = noise(number, 16, 16)
+        maps = gpu.engine.submit(frames_NHW3).result()
+        np.testing.assert_array_equal(maps[:, 0, 0], frames_NHW3[:, 0, 0, 0])
+    assert [number for number, *_ in gpu] == [2, 4, 2, 4]  # 2; 3 and 2 of 5; 4 and 3 of 7
+    assert gpu.engine.over is None
+    gpu.engine.close()
+
+
+def test_a_single_frame_gets_the_memory_of_other_graphs() -> None:
+    gpu = FullGpu(room=1, error=torch.OutOfMemoryError("CUDA out of memory"))
+    for width in (16, 32, 16):
+        assert gpu.engine.submit(noise(1, 16, width)).result().shape == (1, 1, 1)
+    gpu.engine.close()
+
+
+def test_halves_that_do_not_fit_either_fail_in_one_line_and_the_engine_goes_on() -> None:
+    gpu = FullGpu(room=1, error=torch.OutOfMemoryError("CUDA out of memory. Tried\nto allocate"))
+    with pytest.raises(EngineError, match=r"torch failed on \(8, 16, 16, 3\): CUDA out") as refused:
+        gpu.engine.submit(noise(8, 16, 16)).result()
+    assert "\n" not in str(refused.value)
+    assert gpu.engine.over is None
+    assert gpu.engine.submit(noise(1, 16, 16)).result().shape == (1, 1, 1)
+    gpu.engine.close()
+
+
+def test_a_cuda_error_that_sticks_ends_the_engine_and_it_says_why() -> None:
+    engine = TorchCudaEngine(BrokenGpu, rule=RULE, precision="fp16", lanes=2)
+    answers = [engine.submit(noise(number, 16, 16)) for number in (1, 2)]
+    for answer in answers:
+        with pytest.raises(EngineError) as refused:
+            answer.result()
+        assert str(refused.value) == engine.over
+    assert engine.over == (
+        "torch failed on (1, 16, 16, 3): CUDA error: an illegal memory access; "
+        "this process can use the GPU no more: start it again"
+    )
+    engine.close()
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
