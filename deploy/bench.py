@@ -74,9 +74,15 @@ class Row:
         return self._share(peak, self.result.cpu_ms if self.result else None)
 
     def share_in_convolutions(self, peak: Mapping[str, float]) -> float | None:
-        """The same, counting only the time inside convolutions. None where it is not counted."""
+        """The same, counting only the time inside convolutions.
+
+        None where it is not counted, or where it exceeds the frame's: one of both is wrong.
+        """
         batch_ms = self.result.convolutions_ms if self.result else None
-        return self._share(peak, batch_ms / self.case.batch if batch_ms else None)
+        if self.result is None or batch_ms is None:
+            return None
+        frame_ms = batch_ms / self.case.batch
+        return self._share(peak, frame_ms if frame_ms <= self.result.cpu_ms else None)
 
     def _share(self, peak: Mapping[str, float], frame_ms: float | None) -> float | None:
         most = peak.get(self.case.precision)

@@ -16,7 +16,7 @@ from statistics import median
 
 import numpy as np
 
-from deploy.bench_layers import convolutions_ms
+from deploy.bench_layers import convolutions_share
 from deploy.bundle import open_bundle
 from deploy.engines import BACKENDS, Engine, Frames, Precision
 from models.errors import ThrongError
@@ -58,7 +58,8 @@ class Measured:
     rss_mb: float
     peak_rss_mb: float
     convolutions_ms: float | None
-    """Time in the convolutions of one batch on one thread, where the engine counts layers."""
+    """Of the processor time of one batch, the share that its convolutions take on one thread, where
+    the engine counts layers."""
     count: float
     """Of the first frame, which is noise: shows that engines computed the same thing."""
 
@@ -86,20 +87,22 @@ def measure(case: Case) -> Measured:
     memory = dict(_memory_mb())
     engine.close()
     counts = case.engine == "openvino"
+    share = convolutions_share(bundle, case.precision, frames[0]) if counts else None
     latencies_ms = 1e3 * np.concatenate([one.latencies_s for one in rounds])
     done = [len(one.latencies_s) * case.batch for one in rounds]
+    cpu_ms = 1e3 * median(r.cpu_s / n for n, r in zip(done, rounds, strict=True))
     return Measured(
         frames_per_s=median(n / r.seconds for n, r in zip(done, rounds, strict=True)),
         p50_ms=float(np.percentile(latencies_ms, 50)),
         p99_ms=float(np.percentile(latencies_ms, 99)),
         batches=len(latencies_ms),
-        cpu_ms=1e3 * median(r.cpu_s / n for n, r in zip(done, rounds, strict=True)),
+        cpu_ms=cpu_ms,
         others=max(0.0, sum(r.others_s for r in rounds) / sum(r.seconds for r in rounds)),
         load_s=load_s,
         first_s=first_s,
         rss_mb=memory["VmRSS"],
         peak_rss_mb=memory["VmHWM"],
-        convolutions_ms=convolutions_ms(bundle, case.precision, frames[0]) if counts else None,
+        convolutions_ms=None if share is None else share * cpu_ms * case.batch,
         count=float(first[0].sum()),
     )
 

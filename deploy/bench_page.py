@@ -71,7 +71,8 @@ def _legend(run: Run, reference: str | None) -> str:
 - frames/s and CPU ms/frame are medians over rounds. CPU time is the whole process's.
 - ratio: CPU ms/frame divided by that {beside if reference else "of a reference (none given)"}.
 - of peak: convolutions' multiply-adds against the peak in that precision, by CPU time.
-- in convs: the same, by the time inside convolutions on one thread, where the engine counts layers.
+- in convs: the same, by the convolutions' share of that time, measured on one thread where the
+  engine counts layers. A dash: not known, or more than can be.
 - first s: from loading the framework to the first answer. RSS includes Python and numpy.
 - others: cores that other processes kept busy during the case. The load average was
   {min(loads):.1f} to {max(loads):.1f}; where others is not near zero, trust CPU ms alone."""
@@ -93,7 +94,7 @@ def _cells(run: Run, row: Row, reference: str | None) -> tuple[str, ...]:
         f"{r.cpu_ms:.1f}",
         "" if ratio is None else f"{ratio:.2f}",
         f"{row.gmac:.2f}",
-        *("" if share is None else f"{share:.0%}" for share in shares),
+        *("-" if share is None else f"{share:.0%}" for share in shares),
         f"{r.rss_mb:.0f}",
         f"{r.first_s:.2f}",
         f"{r.others:.1f}",

@@ -37,11 +37,11 @@ class OpenVinoEngine:
         self._core = openvino.Core()
         can = precisions_of(self._core, bundle)
         self.precision = chosen(precision, can, bundle=bundle, engine=self.name)
-        self._hint = "bf16" if _has_bf16(self._core) and self.precision != "fp32" else "f32"
+        self._options = options_of(self._core, precision=self.precision, lanes=lanes)
         self.lanes = lanes
         self._rule = bundle.manifest.input
         try:
-            self._model = self._core.read_model(_model_of(bundle, self.precision))
+            self._model = self._core.read_model(model_of(bundle, self.precision))
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO cannot read bundle {bundle.name}: {_line(error)}"
@@ -85,13 +85,7 @@ class OpenVinoEngine:
     def _compile(self, shape: tuple[int, ...]) -> Any:
         model = self._model.clone()
         model.reshape(list(shape))
-        options = {
-            "NUM_STREAMS": str(self.lanes),
-            "INFERENCE_NUM_THREADS": self.lanes,
-            "INFERENCE_PRECISION_HINT": self._hint,
-            "ENABLE_CPU_PINNING": False,
-        }
-        return self._core.compile_model(model, "CPU", options)
+        return self._core.compile_model(model, "CPU", self._options)
 
 
 class _Graph:
@@ -135,13 +129,24 @@ def precisions_of(core: Any, bundle: Bundle) -> list[Precision]:
     return can
 
 
-def _has_bf16(core: Any) -> bool:
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def options_of(core: Any, *, precision: str, lanes: int) -> dict[str, Any]:
+    """How a graph is compiled: bf16 for all that is not int8, where the processor has it."""
+    coarse = precision != "fp32" and _has_bf16(core)
+    return {
+        "NUM_STREAMS": str(lanes),
+        "INFERENCE_NUM_THREADS": lanes,
+        "INFERENCE_PRECISION_HINT": "bf16" if coarse else "f32",
+        "ENABLE_CPU_PINNING": False,
+    }
 
 
-def _model_of(bundle: Bundle, precision: str) -> Path:
+def model_of(bundle: Bundle, precision: str) -> Path:
     """bf16 is a hint to the fp32 graph; int8 is a graph of its own."""
     return bundle.model("int8" if precision == "int8" else "fp32")
+
+
+def _has_bf16(core: Any) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _line(error: Exception) -> str:

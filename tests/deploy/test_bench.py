@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from deploy.bench import Grid, Row, Run, bench, cases_of, in_a_process
 from deploy.bench_case import Case, Measured
+from deploy.bench_layers import convolutions_share, counting
 from deploy.bench_nets import gmac, random_bundle
 from deploy.bench_page import markdown, save
 from deploy.bundle import Bundle, open_bundle, shipped
 from deploy.engines import BACKENDS
+from deploy.engines import openvino as on_openvino
 from deploy.peak import peaks
 from models.checkpoint import load_checkpoint
 from models.errors import ConfigError
@@ -155,6 +158,32 @@ def test_a_share_in_convolutions_leaves_out_what_is_around_them() -> None:
     assert row(batch=2).share_in_convolutions({"fp32": 2e11}) == pytest.approx(0.625)
     uncounted = replace(MEASURED, convolutions_ms=None)
     assert replace(row(), result=uncounted).share_in_convolutions(PEAK) is None
+
+
+def test_convolutions_that_take_longer_than_the_frame_give_a_dash() -> None:
+    impossible = row(cpu_ms=15.9)  # the convolutions took 16
+    assert impossible.share_of_peak(PEAK) == pytest.approx(1 / 1.59)
+    assert impossible.share_in_convolutions(PEAK) is None
+    run = run_of(impossible)
+    assert "| 63% | - |" in markdown(run)
+    assert run.plain()["rows"][0]["share_in_convolutions"] is None
+
+
+def test_layers_are_counted_in_the_graph_that_the_engine_runs(tiny_int8: Bundle) -> None:
+    if BACKENDS["openvino"].unavailable():
+        pytest.skip("openvino is not installed")
+    frames_NHW3 = np.zeros((1, 48, 64, 3), np.uint8)
+    for precision in BACKENDS["openvino"].precisions(tiny_int8):
+        engine = on_openvino.OpenVinoEngine(tiny_int8, precision=precision, lanes=1)
+        graphs = (
+            engine._compile(frames_NHW3.shape),
+            counting(tiny_int8, precision, (1, 48, 64, 3)),
+        )
+        engine.close()
+        ours, counted = ([graph.get_property(key) for key in engine._options] for graph in graphs)
+        assert ours == counted
+        assert not graphs[1].get_property("ENABLE_CPU_PINNING")
+        assert 0 < convolutions_share(tiny_int8, precision, frames_NHW3) < 1
 
 
 def test_ratios_are_to_the_reference_in_int8_and_otherwise_alike() -> None:
