@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
@@ -15,7 +16,7 @@ from deploy.bench_case import Measured
 
 HEAD = (
     "model", "engine", "size", "batch", "lanes", "frames/s", "p50 ms", "p99 ms", "CPU ms/frame",
-    "ratio", "GMAC", "of peak", "in convs", "RSS MB", "first s", "others",
+    "ratio", "GMAC", "of peak", "in convs", "RSS MB", "load s", "first s", "others",
 )  # fmt: skip
 PANELS = 3  # of the plot, side by side
 MARKERS = {"fp32": "o", "fp16": "D", "bf16": "s", "int8": "^"}
@@ -30,7 +31,7 @@ def save(run: Run, folder: Path, *, reference: str | None = None) -> list[Path]:
     page.write_text(markdown(run, reference=reference), encoding="utf-8")
     parts = _parts(run.rows)
     if parts:
-        _draw(run.rows, parts, plot)
+        figure_of(run.rows, parts).savefig(plot, dpi=90)
     return [path for path in (data, page, plot) if path.exists()]
 
 
@@ -73,7 +74,8 @@ def _legend(run: Run, reference: str | None) -> str:
 - of peak: convolutions' multiply-adds against the peak in that precision, by CPU time.
 - in convs: the same, by the convolutions' share of that time, measured on one thread where the
   engine counts layers. A dash: not known, or more than can be.
-- first s: from loading the framework to the first answer. RSS includes Python and numpy.
+- load s: from loading the framework to a loaded engine; first s: to the first answer. RSS includes
+  Python and numpy.
 - others: cores that other processes kept busy during the case. The load average was
   {min(loads):.1f} to {max(loads):.1f}; where others is not near zero, trust CPU ms alone."""
 
@@ -96,6 +98,7 @@ def _cells(run: Run, row: Row, reference: str | None) -> tuple[str, ...]:
         f"{row.gmac:.2f}",
         *("-" if share is None else f"{share:.0%}" for share in shares),
         f"{r.rss_mb:.0f}",
+        f"{r.load_s:.2f}",
         f"{r.first_s:.2f}",
         f"{r.others:.1f}",
     )
@@ -119,18 +122,22 @@ def _parts(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(part for row in rows if row.result for part in row.validation))
 
 
-def _draw(rows: Sequence[Row], parts: Sequence[str], path: Path) -> None:
-    """A panel a part, and the legend in a panel of its own; a level is a bundle."""
+def figure_of(rows: Sequence[Row], parts: Sequence[str]) -> Figure:
+    """A panel a part, and the legend in a panel of its own; a level is a bundle.
+
+    Nets of random weights have a cost and no error: each is a dashed line down the panel.
+    """
     high = len(parts) // PANELS + 1
     figure = Figure(figsize=(4.5 * PANELS, 3.6 * high), layout="constrained")
     panels = list(figure.subplots(high, PANELS, squeeze=False).flat)
     for panel, part in zip(panels, parts, strict=False):
         _draw_part(panel, [row for row in rows if part in row.validation], part)
+        _draw_untrained(panel, [row for row in rows if row.result and not row.validation])
     for panel in panels[len(parts) :]:
         panel.axis("off")
     panels[-1].legend(*panels[0].get_legend_handles_labels(), loc="center left")
     figure.supylabel("validation MAE of the net in fp32, people a picture")
-    figure.savefig(path, dpi=90)
+    return figure
 
 
 def _draw_part(panel: Axes, rows: Sequence[Row], part: str) -> None:
@@ -152,5 +159,20 @@ def _draw_part(panel: Axes, rows: Sequence[Row], part: str) -> None:
     panel.set(xscale="log", xlabel="CPU ms a frame", title=part)
     panel.set_ylim(0, 1.15 * max(row.validation[part] for row in rows) or 1)
     panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     panel.xaxis.set_minor_formatter("{x:g}")
     panel.tick_params(axis="x", which="both", labelsize=7)
+
+
+def _draw_untrained(panel: Axes, rows: Sequence[Row]) -> None:
+    """One line for each net, engine and precision, at the first of its rows."""
+    first = {(row.name, row.case.engine, row.case.precision): row for row in reversed(rows)}
+    nets = sorted({row.name for row in rows})
+    for number, ((name, engine, precision), row) in enumerate(sorted(first.items())):
+        cost = _cpu_ms(row.result)
+        label = "_" if number else "random weights, untrained"
+        panel.axvline(cost, color="grey", linestyle="--", linewidth=0.8, zorder=0, label=label)
+        panel.text(
+            cost, 0.02 + nets.index(name) / len(nets), f"{name} {engine} {precision}", size=6,
+            transform=panel.get_xaxis_transform(), rotation=90, ha="right", va="bottom",
+        )  # fmt: skip

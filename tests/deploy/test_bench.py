@@ -15,7 +15,7 @@ from deploy.bench import Grid, Row, Run, bench, cases_of, in_a_process
 from deploy.bench_case import Case, Measured
 from deploy.bench_layers import convolutions_share, counting
 from deploy.bench_nets import gmac, random_bundle
-from deploy.bench_page import markdown, save
+from deploy.bench_page import figure_of, markdown, save
 from deploy.bundle import Bundle, open_bundle, shipped
 from deploy.engines import BACKENDS
 from deploy.engines import openvino as on_openvino
@@ -194,7 +194,7 @@ def test_ratios_are_to_the_reference_in_int8_and_otherwise_alike() -> None:
         row(cpu_ms=5.0, batch=4),
     )
     table = [line.split(" | ") for line in markdown(run_of(*rows), reference="ref").splitlines()]
-    cells = [line[9] for line in table if len(line) == 16][2:]
+    cells = [line[9] for line in table if len(line) == 17][2:]
     assert cells == ["0.50", "1.00", "1.00", ""]
     assert "ratio: CPU ms/frame divided by that of a ref" in markdown(run_of(*rows))
 
@@ -209,6 +209,28 @@ def test_a_saved_run_is_dated_and_says_nothing_of_folders(tmp_path: Path) -> Non
     assert saved["rows"][0]["result"]["cpu_ms"] == 20.0
     assert "somewhere" not in paths[0].read_text() + paths[1].read_text()
     assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_says_how_long_an_engine_loads_and_answers_first() -> None:
+    head, _, line = [
+        [cell.strip() for cell in line.split("|")]
+        for line in markdown(run_of(row())).splitlines()
+        if line.startswith("|")
+    ]
+    cells = dict(zip(head, line, strict=True))
+    assert (cells["load s"], cells["first s"]) == ("0.20", "0.40")
+
+
+def test_nets_of_random_weights_are_in_the_plot_at_their_cost() -> None:
+    csrnet = replace(row("csrnet", cpu_ms=120.0, precision="int8"), validation={})
+    again = replace(csrnet, case=replace(csrnet.case, lanes=2))
+    failed = replace(csrnet, name="failed", result=None)
+    figure = figure_of([row(), csrnet, again, failed], ["sha", "dtd"])
+    for panel in figure.axes[:2]:
+        dashed = [line for line in panel.get_lines() if line.get_linestyle() == "--"]
+        assert [np.asarray(line.get_xdata()).tolist() for line in dashed] == [[120.0, 120.0]]
+        assert "csrnet openvino int8" in [text.get_text() for text in panel.texts]
+        assert "random weights, untrained" in panel.get_legend_handles_labels()[1]
 
 
 def test_without_validation_errors_there_is_no_plot(tmp_path: Path) -> None:
