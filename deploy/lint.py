@@ -71,6 +71,12 @@ class _View:
     def op_of(self, name: str) -> str:
         return self.makers[name].op_type if name in self.makers else ""
 
+    def pooled(self, name: str) -> str:
+        """What a tensor is the largest of: maxima of int8 are int8."""
+        while self.op_of(name) == "MaxPool":
+            name = self.makers[name].input[0]
+        return name
+
 
 def _opset(view: _View) -> Iterator[str]:
     for used in view.model.opset_import:
@@ -144,7 +150,7 @@ def _weight_scales(view: _View) -> Iterator[str]:
         axis = next((a.i for a in maker.attribute if a.name == "axis"), 1)
         if weight is None or scale is None or scale.shape != weight.shape[:1] or axis != 0:
             yield f"{conv.name}: its weights need one scale an output channel, on axis 0"
-        if view.op_of(conv.input[0]) not in ("DequantizeLinear", "MaxPool"):
+        if view.op_of(view.pooled(conv.input[0])) != "DequantizeLinear":
             yield f"{conv.name}: its weights are int8 and its input is not"
 
 

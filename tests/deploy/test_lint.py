@@ -100,6 +100,19 @@ def feed_floats_to_int8_weights(model: onnx.ModelProto) -> None:
     first(model, "Conv").input[0] = first(model, "QuantizeLinear").input[0]
 
 
+def feed_pooled_floats_to_int8_weights(model: onnx.ModelProto) -> None:
+    pool(model, first(model, "QuantizeLinear").input[0])
+
+
+def pool(model: onnx.ModelProto, name: str) -> None:
+    """The first convolution reads that tensor through two poolings."""
+    for number in range(2):
+        node = helper.make_node("MaxPool", [name], [f"pooled_{number}"], kernel_shape=[1, 1])
+        model.graph.node.append(node)
+        name = node.output[0]
+    first(model, "Conv").input[0] = name
+
+
 def quantise_before_relu(model: onnx.ModelProto) -> None:
     conv, relu = first(model, "Conv"), first(model, "Relu")
     sides = first(model, "QuantizeLinear").input[1:]
@@ -136,6 +149,7 @@ def compute_the_bias(model: onnx.ModelProto) -> None:
         (share_one_scale, "one scale an output channel, on axis 0"),
         (scale_another_axis, "one scale an output channel, on axis 0"),
         (feed_floats_to_int8_weights, "its weights are int8 and its input is not"),
+        (feed_pooled_floats_to_int8_weights, "its weights are int8 and its input is not"),
         (quantise_before_relu, "early stands between a Conv and its Relu"),
         (compute_the_bias, "its bias must be constant and float"),
     ],
@@ -147,6 +161,11 @@ def test_a_broken_rule_is_reported(good: onnx.ModelProto, harm: Break, says: str
     with pytest.raises(BundleError) as refused:
         refuse_broken(good, "model.int8.onnx")
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_rounded_may_be_pooled_before_a_convolution(good: onnx.ModelProto) -> None:
+    pool(good, first(good, "Conv").input[0])
+    assert lint(good) == []
 
 
 def test_what_ships_keeps_every_rule(tiny_int8: Bundle, shipped_models: list[Path]) -> None:
