@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,24 +21,31 @@ class Converting(Protocol):
     """A module that says how a file's arrays become its parameters: other names, folded norms."""
 
     def from_arrays(self, arrays: Arrays) -> dict[str, Tensor]:
-        """All its parameters, those that the file does not hold as they are.
+        """Those of its parameters that the file is to start, by name.
 
         Raises KeyError for an array that is missing, ValueError for one of another shape.
         """
         ...
 
 
-def first_layer_checksum(module: nn.Module) -> str:
-    """SHA-256 of the first parameter as fp16 bytes: says which weights a net started from."""
-    return _checksum(next(iter(module.parameters())))
+class Started(NamedTuple):
+    """What now holds published numbers; the checksum of its first says which."""
+
+    parameters: frozenset[nn.Parameter]
+    checksum: str
 
 
-def start_from(module: nn.Module, path: Path) -> str:
-    """Load every parameter of `module` from an npz; returns the checksum of the first.
+def checksum(tensor: Tensor) -> str:
+    """SHA-256 of its values as fp16 bytes."""
+    half = tensor.detach().to(torch.float16).contiguous()
+    return hashlib.sha256(half.numpy().tobytes()).hexdigest()
 
-    The arrays are the module's parameters by name, unless it is `Converting`. Raises DataError
-    where a layer is missing, has another shape, or the first layer does not hold the file's numbers
-    after loading.
+
+def start_from(module: nn.Module, path: Path) -> Started:
+    """Load the parameters of `module` from an npz.
+
+    The arrays are all of them by name, unless the module is `Converting`. Raises DataError where
+    one is missing, has another shape, or the first does not hold the file's numbers after loading.
     """
     arrays = _read(path)
     try:
@@ -51,18 +58,20 @@ def start_from(module: nn.Module, path: Path) -> str:
         raise DataError(f"{path.name} does not fit {_name(module)}: no {error.args[0]}") from error
     except ValueError as error:
         raise DataError(f"{path.name} does not fit {_name(module)}: {error}") from error
-    wanted = {name: value.shape for name, value in module.state_dict().items()}
-    got = {name: value.shape for name, value in tensors.items()}
-    if wanted != got:
-        names = wanted.keys() | got.keys()
-        odd = sorted(name for name in names if wanted.get(name) != got.get(name))
+    known = module.state_dict()
+    names = tensors.keys() if isinstance(module, Converting) else tensors.keys() | known.keys()
+    shapes = {
+        name: [held[name].shape for held in (known, tensors) if name in held] for name in names
+    }
+    odd = sorted(name for name, both in shapes.items() if len(both) < 2 or both[0] != both[1])
+    if odd:
         raise DataError(f"{path.name} does not fit {_name(module)}: {', '.join(odd[:5])}")
-    first = next(iter(wanted))
-    expected = _checksum(tensors[first])
-    module.load_state_dict(tensors)
-    if first_layer_checksum(module) != expected:
+    first = next(iter(tensors))
+    expected = checksum(tensors[first])
+    module.load_state_dict({**known, **tensors})
+    if checksum(module.get_parameter(first)) != expected:
         raise DataError(f"{path.name} was loaded, but {first} does not hold its numbers")
-    return expected
+    return Started(frozenset(map(module.get_parameter, tensors)), expected)
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
@@ -73,11 +82,6 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no npz file of weights: {error}") from error
-
-
-def _checksum(tensor: Tensor) -> str:
-    half = tensor.detach().to(torch.float16).contiguous()
-    return hashlib.sha256(half.numpy().tobytes()).hexdigest()
 
 
 def _name(module: nn.Module) -> str:

@@ -1,7 +1,7 @@
 """One step, and everything a step changes. The loop knows no method and no net by name."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -62,11 +62,13 @@ class Learner:
         student: CountingNet,
         teachers: Mapping[str, CountingNet] = NOBODY,
         *,
+        started: Set[nn.Parameter] = frozenset(),
         device: torch.device = CPU,
     ) -> "Learner":
-        """Moves all to the device, freezes the teachers and what the recipe freezes; a trunk with
-        initial weights learns at its own rate. A method of one teacher is taught by the mean map of
-        several. Raises ConfigError where the method misses a teacher or a hint.
+        """Moves all to the device, freezes the teachers and what the recipe freezes. What of the
+        student `started` from published weights learns at the trunk's rate. A method of one teacher
+        is taught by the mean map of several. Raises ConfigError where the method misses a teacher
+        or a hint.
         """
         student.to(device)
         for teacher in teachers.values():
@@ -81,8 +83,7 @@ class Learner:
             )
         method.meet(student=student, teachers=NOBODY if joint else teachers)  # a mean has no hints
         method.to(device)
-        started = set(student.get_submodule("trunk").parameters() if recipe.trunk_weights else ())
-        trunk, rest = [], list(method.parameters())
+        own, trunk, rest = list(method.parameters()), [], []
         for name, parameter in student.named_parameters():
             if name.startswith(recipe.frozen):
                 parameter.requires_grad = False
@@ -91,6 +92,7 @@ class Learner:
             else:
                 rest.append(parameter)
         groups = [
+            {"params": own, "base": method.rate or recipe.rate},
             {"params": rest, "base": recipe.rate},
             {"params": trunk, "base": recipe.trunk_rate},
         ]

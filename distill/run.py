@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from distill import state
 from distill.bank import BankCrops
@@ -41,14 +42,15 @@ def train(recipe: Recipe, *, data: Path, out: Path, device: torch.device = CPU) 
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, recipe)
     torch.manual_seed(recipe.seed)
-    student = NETS[recipe.net](**recipe.net_arguments)
+    student, started = NETS[recipe.net](**recipe.net_arguments), frozenset[nn.Parameter]()
     if recipe.trunk_weights:
-        checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
+        started, checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
         source = recipe.trunk_weights
         state.append_line(out / "log.jsonl", started_from=source, first_layer=checksum)
     if recipe.starts_from:
         copy_weights(out.parent / recipe.starts_from / "last.safetensors", student)
-    learner = Learner.of(recipe, student, teachers_of(recipe, out.parent), device=device)
+    teachers = teachers_of(recipe, out.parent)
+    learner = Learner.of(recipe, student, teachers, started=started, device=device)
     nets = learner.nets
     saved = out / "state.safetensors"
     start = state.restore(saved, nets=nets, optimiser=learner.optimiser) if saved.exists() else 0

@@ -19,6 +19,9 @@ class Method(nn.Module, ABC):
     roles: ClassVar[tuple[str, ...]] = ()
     """What its teachers are called."""
 
+    rate: float | None = None
+    """That its own parameters learn at; None: the student's."""
+
     def meet(self, *, student: CountingNet, teachers: Mapping[str, CountingNet]) -> None:
         """Called once before the first step: the place to make such parameters.
 

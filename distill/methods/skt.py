@@ -44,13 +44,15 @@ class Skt(Method):
     576 x 864 the published weight of intra is divided by 87 (by 384 for conv1_1, by 6 for layers on
     the map's cells), that of inter by 79; at 256 x 256 by 87 and 597.
 
+    `rate` is that of the 1 x 1 convolutions: they are random where a student may have learned.
+
     Both forms are means over the crops: the published code, made for batches of one, builds its
     matrices from the first crop alone.
     """
 
     roles = ("teacher",)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is said above
         self,
         loss: str = "",
         *,
@@ -59,13 +61,14 @@ class Skt(Method):
         inter: float = 0.5,
         reduction: Literal["sum", "mean"] = "sum",
         layers: Sequence[str] | Mapping[str, str] = LAYERS,
+        rate: float | None = None,
     ) -> None:
         super().__init__()
         if reduction not in ("sum", "mean"):
             raise ConfigError(f"skt knows no reduction {reduction!r}: choose sum or mean")
         self.hard: Loss = LOSSES[loss]() if loss else _cells
         self.soft, self.intra, self.inter = soft, intra, inter
-        self.reduction = reduction
+        self.reduction, self.rate = reduction, rate
         pairs = layers if isinstance(layers, Mapping) else {layer: layer for layer in layers}
         self.layers = dict(pairs)
         self.transforms = nn.ModuleDict()

@@ -18,6 +18,7 @@ from distill.recipes import Part, Recipe, Teacher
 BATCH = 8
 TEACHER_STEPS, START_STEPS, STUDENT_STEPS = 4_000, 4_000, 1_000
 START_RATE, STUDENT_RATE = 5e-4, 2.5e-4
+TRANSFORM_RATE = 1e-3  # they start at random beside a student that has learned
 PUBLISHED_STEPS = 24_000  # of one crop; published: 1.2 million
 
 TRAIN = (
@@ -72,6 +73,11 @@ def skt_plain() -> Recipe:
 def skt_soft() -> Recipe:
     """1/4-CSRNet with the teacher's map."""
     return _taught(skt_plain(), by="csrnet", intra=0, inter=0)
+
+
+def skt_fitnet() -> Recipe:
+    """1/4-CSRNet with one layer of the teacher, the last before the back end (FitNets)."""
+    return replace(skt_plain(), method="fitnet", teachers={"teacher": Teacher("csrnet")})
 
 
 def skt_intra() -> Recipe:
@@ -243,6 +249,7 @@ def _taught(
         "inter": inter,
         "reduction": "mean",
         "layers": layers,
+        "rate": TRANSFORM_RATE,
     }
     teachers = {"teacher": Teacher(by)}
     return replace(alone, method="skt", method_arguments=arguments, teachers=teachers)

@@ -21,6 +21,7 @@ epochs of being taught and on the official test of part A: teacher 68.4, 1/4-CSR
         Row("1/4-CSRNet, the start of the rows below", ("quarter", "quarter-1", "quarter-2")),
         Row(ALONE, ("skt-plain", "skt-plain-1", "skt-plain-2")),
         Row(SOFT, ("skt-soft",)),
+        Row("1/4-CSRNet with one layer (FitNets)", ("skt-fitnet",)),
         Row("1/4-CSRNet with map and patterns (intra)", ("skt-intra",)),
         Row("1/4-CSRNet with map and relations (inter)", ("skt-inter",)),
         Row(SKT, ("skt", "skt-1", "skt-2")),

@@ -103,13 +103,13 @@ class VggTrunk(Stages):
     """The convolutions of a VGG net (Simonyan and Zisserman, ICLR 2015), in order."""
 
     def from_arrays(self, arrays: Arrays) -> dict[str, Tensor]:
-        """The first seven convolutions of VGG-16 from Keras arrays; the others keep their values.
+        """The first seven convolutions, VGG-16's, from Keras arrays.
 
         Kernels `<layer>__kernel` lie as (H, W, in, out), biases are `<layer>__bias`. Raises
         KeyError for a layer that is missing.
         """
-        tensors = dict(self.state_dict())
-        names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
+        tensors: dict[str, Tensor] = {}
+        names = [n.removesuffix(".weight") for n in self.state_dict() if n.endswith(".weight")]
         for layer, name in zip(VGG16_LAYERS, names, strict=False):
             kernel = np.transpose(arrays[f"{layer}__kernel"].astype(np.float64), (3, 2, 0, 1))
             bias = arrays[f"{layer}__bias"].astype(np.float64)

@@ -53,16 +53,13 @@ class Trunk(nn.Module):
         return at_4, at_8, self.layer3(at_8)
 
     def from_arrays(self, arrays: Arrays) -> dict[str, Tensor]:
-        """The published layers that are here; a first layer of our own keeps its numbers.
+        """The published layers that are here, without the first where that is one of our own.
 
         Raises KeyError for a layer that is missing.
         """
-        tensors = dict(self.state_dict())
-        published = tensors["conv1.weight"].shape == arrays["conv1.weight"].shape
-        for name in tensors:
-            if published or not name.startswith("conv1."):
-                tensors[name] = as_tensor(arrays[name])
-        return tensors
+        published = self.conv1.weight.shape == arrays["conv1.weight"].shape
+        names = [n for n in self.state_dict() if published or not n.startswith("conv1.")]
+        return {name: as_tensor(arrays[name]) for name in names}
 
 
 class ResidualNet(CountingNet):

@@ -27,13 +27,20 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tiny(small_plaza: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
-    """Six steps, evaluated after the last; in fp32 on one thread, so bit-equal from run to run."""
-    monkeypatch.setattr("distill.run.bf16_pays", lambda _: False)
+def one_thread() -> Iterator[None]:
+    """Small nets are no faster on more, and far slower where another process has the cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny(small_plaza: None, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """Six steps, evaluated after the last; in fp32 on one thread, so bit-equal from run to run."""
+    monkeypatch.setattr("distill.run.bf16_pays", lambda _: False)
     plaza = (Part("plaza", "smoke"),)
-    yield Recipe(
+    return Recipe(
         net="throng-s",
         net_arguments={"width": 8},
         train=plaza,
@@ -44,7 +51,6 @@ def tiny(small_plaza: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]
         evaluate_every=6,
         augmentation=Augmentation(crop_px=64),
     )
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.initial import first_layer_checksum, start_from
+from distill.initial import checksum, start_from
 from models.errors import DataError
 from models.nets import NETS, densenet169, resnet50
 from models.nets._blocks import VGG16_LAYERS
@@ -34,30 +34,31 @@ def _stored(folder: Path, arrays: Arrays) -> Path:
 
 def test_a_net_starts_from_the_numbers_of_the_file(tmp_path: Path) -> None:
     net, arrays = _net(), _weights()
-    checksum = start_from(net, _stored(tmp_path, arrays))
+    started = start_from(net, _stored(tmp_path, arrays))
     for name, value in net.state_dict().items():
         assert value.dtype == torch.float32
         assert np.array_equal(value.numpy(), arrays[name].astype(np.float32))
-    assert checksum == hashlib.sha256(arrays["0.weight"].tobytes()).hexdigest()
+    assert started.parameters == set(net.parameters())
+    assert started.checksum == hashlib.sha256(arrays["0.weight"].tobytes()).hexdigest()
 
 
 def test_the_checksum_tells_weights_apart_and_not_memory_formats(tmp_path: Path) -> None:
     net = _net()
-    one = start_from(net, _stored(tmp_path, _weights(1)))
+    one = start_from(net, _stored(tmp_path, _weights(1))).checksum
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
-    assert first_layer_checksum(net) == one
-    assert start_from(net, _stored(tmp_path, _weights(2))) != one
+    assert checksum(net.get_parameter("0.weight")) == one
+    assert start_from(net, _stored(tmp_path, _weights(2))).checksum != one
 
 
 @pytest.mark.parametrize("name", list(_weights()))
 def test_a_layer_of_another_shape_is_refused_by_name(tmp_path: Path, name: str) -> None:
     net = _net()
-    before = first_layer_checksum(net)
+    before = checksum(net.get_parameter("0.weight"))
     arrays = _weights()
     arrays[name] = np.zeros((5, *arrays[name].shape[1:]), np.float16)
     with pytest.raises(DataError, match=f"trunk.npz does not fit Sequential: {name}$"):
         start_from(net, _stored(tmp_path, arrays))
-    assert first_layer_checksum(net) == before
+    assert checksum(net.get_parameter("0.weight")) == before
 
 
 def test_a_layer_too_few_or_too_many_is_refused_by_name(tmp_path: Path) -> None:
@@ -98,9 +99,11 @@ class Halved(nn.Linear):
 
 def test_a_module_may_say_how_arrays_become_its_parameters(tmp_path: Path) -> None:
     net, twice = Halved(2, 1, bias=False), np.array([[3.0, 5.0]], np.float32)
-    checksum = start_from(net, _stored(tmp_path, {"twice": twice}))
+    started = start_from(net, _stored(tmp_path, {"twice": twice}))
     assert net.weight.tolist() == [[1.5, 2.5]]
-    assert checksum == hashlib.sha256(np.array([[1.5, 2.5]], np.float16).tobytes()).hexdigest()
+    assert (
+        started.checksum == hashlib.sha256(np.array([[1.5, 2.5]], np.float16).tobytes()).hexdigest()
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,7 @@ def test_a_vgg_trunk_starts_from_vgg_16_s_first_seven_convolutions(tmp_path: Pat
     arrays, frames = _vgg_arrays(8, 8, 16, 16, 32, 32, 32), torch.randn(1, 3, 32, 32)
     trunk = NETS["bl"](ratio=8).get_submodule("trunk")
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
-    start_from(trunk, _stored(tmp_path, arrays))
+    started = start_from(trunk, _stored(tmp_path, arrays))
     seen, x = trunk(frames), _bgr(F.pad(frames, (1, 1, 1, 1)))  # pads are zeros of ours
     for layer in ("block1_conv1", "block1_conv2", "pool1", "block2_conv1", "block2_conv2", "pool2"):
         if layer.startswith("pool"):
@@ -271,6 +274,8 @@ def test_a_vgg_trunk_starts_from_vgg_16_s_first_seven_convolutions(tmp_path: Pat
     kept = [name for name, value in trunk.state_dict().items() if torch.equal(value, before[name])]
     assert {name.split(".")[0] for name in kept} == {"pool3", "pool4", "conv5_4"}
     assert len([name for name in kept if name.endswith("weight")]) == 9
+    assert started.parameters.isdisjoint(map(trunk.get_parameter, kept))
+    assert len(started.parameters) + len(kept) == len(before)
 
 
 def test_a_narrower_vgg_trunk_is_refused(tmp_path: Path) -> None:
@@ -292,5 +297,7 @@ def test_a_narrower_vgg_trunk_is_refused(tmp_path: Path) -> None:
 )
 def test_a_net_starts_from_the_pack_s_weights(data: Path, name: str, file: str) -> None:
     trunk = NETS[name]().get_submodule("trunk")
-    before = first_layer_checksum(trunk)
-    assert start_from(trunk, data / f"weights/{file}.npz") == first_layer_checksum(trunk) != before
+    first = next(trunk.parameters())
+    before = checksum(first)
+    started = start_from(trunk, data / f"weights/{file}.npz")
+    assert started.checksum == checksum(first) != before

@@ -5,13 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from distill.bank import make_bank
 from distill.crops import CropMaker
 from distill.loop import Learner, device_of, schedule
-from distill.recipes import Recipe, Teacher, recipe
-from distill.run import train
-from models.checkpoint import load_checkpoint
+from distill.recipes import Recipe, Teacher
 from models.errors import ConfigError, ThrongError
 from models.nets import NETS
 
@@ -36,11 +34,11 @@ def test_the_rate_rises_to_one_and_falls_to_a_hundredth(steps: int, warmup: int,
 
 
 def test_frozen_parameters_keep_their_values_and_the_others_move(tiny: Recipe) -> None:
-    learner = _learner(replace(tiny, frozen=("stem.",)))
+    learner = _learner(replace(tiny, frozen=("trunk.conv1.",)))
     before = {name: value.clone() for name, value in learner.student.named_parameters()}
     _steps(learner, 2)
     for name, value in learner.student.named_parameters():
-        assert torch.equal(value, before[name]) == name.startswith("stem.")
+        assert torch.equal(value, before[name]) == name.startswith("trunk.conv1.")
 
 
 def test_the_average_follows_the_student_at_a_distance(tiny: Recipe) -> None:
@@ -68,13 +66,30 @@ def test_a_step_says_its_terms_and_the_length_of_its_gradient(tiny: Recipe) -> N
         assert said["gradient"] > 0
 
 
-def test_a_trunk_with_initial_weights_learns_at_its_own_rate(tiny: Recipe) -> None:
-    recipe = replace(tiny, net="throng-m", net_arguments={"width": 16})
-    scratch = Learner.of(recipe, NETS["throng-m"](width=16))
-    started = Learner.of(replace(recipe, trunk_weights="some.npz"), NETS["throng-m"](width=16))
-    assert [group["base"] for group in scratch.optimiser.param_groups] == [recipe.rate]
-    rates = [group["base"] for group in started.optimiser.param_groups]
-    assert rates == [recipe.rate, recipe.trunk_rate]
+def _rates(learner: Learner) -> dict[nn.Parameter, float]:
+    groups = learner.optimiser.param_groups
+    return {parameter: group["base"] for group in groups for parameter in group["params"]}
+
+
+def test_what_started_from_published_weights_learns_at_the_trunk_s_rate(tiny: Recipe) -> None:
+    """The rest of a trunk is as random as the head behind it."""
+    student = NETS["throng-s"](width=8)
+    published = set(student.get_submodule("trunk.layer2").parameters())
+    rates = _rates(Learner.of(tiny, student, started=published))
+    assert {rates.pop(parameter) for parameter in published} == {tiny.trunk_rate}
+    assert set(rates.values()) == {tiny.rate}
+
+
+@pytest.mark.parametrize("rate", [None, 0.25])
+def test_the_parameters_of_a_method_may_have_a_rate(tiny: Recipe, rate: float | None) -> None:
+    arguments = {"layers": ("front",), "inter": 0, "rate": rate}
+    teachers = {"teacher": Teacher("quarter", fresh=True)}
+    taught = replace(tiny, method="skt", method_arguments=arguments, teachers=teachers)
+    student, teacher = NETS["csrnet"](ratio=16), NETS["csrnet"](ratio=8)
+    learner = Learner.of(taught, student, {"teacher": teacher})
+    rates = _rates(learner)
+    assert {rates.pop(p) for p in learner.method.parameters()} == {rate or tiny.rate}
+    assert set(rates.values()) == {tiny.rate}
 
 
 def test_a_method_of_one_teacher_learns_from_the_mean_of_several(tiny: Recipe) -> None:
@@ -122,22 +137,3 @@ def test_auto_takes_a_gpu_only_where_one_is(monkeypatch: pytest.MonkeyPatch) -> 
     assert device_of("auto").type == device_of("cuda").type == "cuda"
     with pytest.raises(ConfigError, match="'tpu': wanted auto, cpu or cuda"):
         device_of("tpu")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("name", ["skt", "reviewkd", "mgd-5", "mean-teacher-5", "teacher-wide-zip"])
-def test_a_run_on_a_gpu_leaves_a_checkpoint_for_anywhere(name: str, tmp_path: Path) -> None:
-    gpu = torch.device("cuda")
-    best = train(recipe(f"{name}-smoke"), data=Path(), out=tmp_path / name, device=gpu)
-    net = load_checkpoint(best).net
-    assert {parameter.device.type for parameter in net.parameters()} == {"cpu"}
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_a_gpu_can_fill_a_bank(tmp_path: Path) -> None:
-    taught = recipe("throng-s-banked-smoke")
-    gpu = torch.device("cuda")
-    make_bank(taught, data=Path(), runs=tmp_path, out=tmp_path / "bank", crops=4, device=gpu)
-    assert list((tmp_path / "bank").glob("shard-*"))
