@@ -140,7 +140,7 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        return self.held.difference.mean > 0
+        return not self.held.difference.mean <= 0  # which is so of NaN, too
 
     def save(self, out: Path) -> None:
         """report.json and report.md."""

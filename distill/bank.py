@@ -10,10 +10,8 @@ Shapes: N crops, H x W pixels, h x w cells.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,14 @@ from torch import Tensor
 
 from distill.crops import Crop, CropMaker, Crops, ahead, stacked
 from distill.data import Image
-from distill.lineage import teachers_of
+from distill.lineage import sha256, teachers_of
 from distill.loop import CPU, bf16_pays
 from distill.recipes import Recipe, Teacher
 from distill.views import SCALES, looked_over
 from models.errors import ConfigError, DataError
 from models.nets import CountingNet, Pixels
 from models.progress import Tick, progress
+from models.whole import whole
 
 SHARD = 256  # crops a file: what an interruption costs
 SHOWN = 16  # crops a teacher sees at once
@@ -76,7 +75,7 @@ def make_bank(  # noqa: PLR0913  # what it holds, where from, where to, and on w
                 before = shard * SHARD
                 stored = _stored(maker.batch(shard), only=min(SHARD, crops - before))
                 stored |= _lessons(stored, teachers, scales, before=before, tick=tick)
-                with _whole(_path(out, shard)) as partial:
+                with whole(_path(out, shard)) as partial:
                     save_file(stored, partial)
     return out
 
@@ -210,10 +209,7 @@ def _path(folder: Path, shard: int) -> Path:
 
 def _checksum(teacher: Teacher, runs: Path) -> str:
     """SHA-256 of the checkpoint that teaches."""
-    if teacher.fresh:
-        return "fresh"
-    with (runs / teacher.run / "best.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return "fresh" if teacher.fresh else sha256(runs / teacher.run / "best.safetensors")
 
 
 def _order(recipe: Recipe) -> dict[str, Any]:
@@ -227,7 +223,7 @@ def _claim(out: Path, facts: dict[str, Any]) -> None:
     path = out / "bank.json"
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
-        with _whole(path) as partial:
+        with whole(path) as partial:
             partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         return
     found = _facts(out)
@@ -249,22 +245,6 @@ def _facts(folder: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or not {"order", "crops", "shard"} <= facts.keys():
         raise DataError(f"{path} does not describe a bank: remove {folder}")
     return facts
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """What is written to the path it gives becomes `path`, or nothing does."""
-    partial = path.with_suffix(".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"{path} cannot be written ({error}): make room and give the same command again, it "
-            f"goes on where it stopped"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
-"""Nets of other runs: teachers, and the student that a run starts from."""
+"""What a run has from other runs: teachers, and the student that it starts from."""
 
+import hashlib
 from pathlib import Path
 
 from torch import nn
 
+from distill import state
 from distill.recipes import Recipe, Teacher, recipe
 from models.checkpoint import load_checkpoint
 from models.errors import DataError
@@ -13,30 +15,51 @@ from models.nets import NETS, CountingNet
 def teachers_of(taught: Recipe, runs: Path) -> dict[str, CountingNet]:
     """The recipe's teachers by role; none where their lessons are in a bank.
 
-    Raises DataError where the run of one has no checkpoint yet.
+    Raises DataError where the run of one is missing or not finished.
     """
     if taught.bank:
         return {}
     return {role: _teacher(teacher, runs) for role, teacher in taught.teachers.items()}
 
 
-def _teacher(teacher: Teacher, runs: Path) -> CountingNet:
-    if teacher.fresh:
-        wanted = recipe(teacher.run)
-        return NETS[wanted.net](**wanted.net_arguments)
-    path = runs / teacher.run / "best.safetensors"
-    if not path.is_file():
-        raise DataError(f"no teacher at {path}: first `throng-distill run {teacher.run}`")
-    return load_checkpoint(path).net
+def forebears(descendant: Recipe, runs: Path) -> dict[str, str]:
+    """SHA-256 of the checkpoints that the run has from others, by their paths below `runs`.
 
-
-def copy_weights(path: Path, student: nn.Module) -> None:
-    """Layers that the student has not are left out: a block can be cut, and the rest goes on.
-
-    Raises DataError where the checkpoint is missing or of another net.
+    Raises DataError where the run of one is missing or not finished.
     """
-    if not path.is_file():
-        raise DataError(f"nothing to start from at {path}: first run {path.parent.name}")
+    teachers = () if descendant.bank else descendant.teachers.values()
+    files = [f"{teacher.run}/best.safetensors" for teacher in teachers if not teacher.fresh]
+    if descendant.starts_from:
+        files.append(f"{descendant.starts_from}/last.safetensors")
+    return {
+        file: sha256(finished(runs, Path(file).parent.name) / Path(file).name) for file in files
+    }
+
+
+def finished(runs: Path, name: str) -> Path:
+    """The folder of the run of that name. Raises DataError where it is missing or not finished."""
+    last, first = runs / name / "last.safetensors", f"first `throng-distill run {name}`"
+    if not last.is_file():
+        raise DataError(f"no finished run at {last.parent}: {first}")
+    facts = load_checkpoint(last).facts
+    done, wanted = facts["step"], facts["recipe"]["steps"]
+    if done < wanted:
+        raise DataError(f"the run at {last.parent} is at step {done} of {wanted}: {first}")
+    return last.parent
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_weights(run: Path, student: nn.Module) -> None:
+    """The student takes that run's last weights.
+
+    Layers that the student has not are left out: a block can be cut, and the rest goes on. Raises
+    DataError where they are of another net.
+    """
+    path = run / "last.safetensors"
     weights = load_checkpoint(path).net.state_dict()
     another = DataError(f"{path} holds another net than {type(student).__name__}")
     try:
@@ -45,3 +68,22 @@ def copy_weights(path: Path, student: nn.Module) -> None:
         raise another from error
     if missing:
         raise another
+
+
+def copy_method(run: Path, method: nn.Module) -> None:
+    """The method takes what that run's had learned, where it had the same parameters.
+
+    Raises DataError where the state of that run is missing or broken.
+    """
+    if wanted := method.state_dict():
+        _, groups = state.read(run / "state.safetensors")
+        learned = groups.get("method", {})
+        if {n: v.shape for n, v in learned.items()} == {n: v.shape for n, v in wanted.items()}:
+            method.load_state_dict(learned)
+
+
+def _teacher(teacher: Teacher, runs: Path) -> CountingNet:
+    if teacher.fresh:
+        wanted = recipe(teacher.run)
+        return NETS[wanted.net](**wanted.net_arguments)
+    return load_checkpoint(finished(runs, teacher.run) / "best.safetensors").net

@@ -133,6 +133,8 @@ class Learner:
         loss.backward()
         learning = [p for group in self.optimiser.param_groups for p in group["params"]]
         length = torch.nn.utils.clip_grad_norm_(learning, self.recipe.clip)
+        if not torch.isfinite(length):
+            raise ThrongError(f"the gradient is not finite at step {number}: {_floats(terms)}")
         self.optimiser.step()
         self.average.update_parameters(self.student)
         return _floats(terms) | {"gradient": float(length)}

@@ -1,6 +1,5 @@
 """Pictures of a run: what the net sees on a few validation pictures, and how the errors fell."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 
 from distill.data import Sample
 from distill.evaluate import density_of
+from distill.log import read
 from models.density import count, spread
 from models.nets import CountingNet
 
@@ -36,7 +36,7 @@ def draw_predictions(samples: Sequence[Sample], net: CountingNet, path: Path) ->
 
 def draw_curve(log: Path, path: Path) -> None:
     """Validation MAE of each part against steps, from a run's log."""
-    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    entries = read(log)
     evaluations = [entry for entry in entries if "validation" in entry]
     figure, axis = plt.subplots(figsize=(8, 4.5))
     for part in evaluations[-1]["validation"]:

@@ -8,17 +8,18 @@ go on from), `best.safetensors` (the moving average with the lowest validation e
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from distill import state
+from distill import log, state
 from distill.bank import BankCrops
 from distill.crops import CropMaker, samples_of
 from distill.evaluate import counts_of, scores_by_part
 from distill.initial import start_from
-from distill.lineage import copy_weights, teachers_of
+from distill.lineage import copy_method, copy_weights, finished, forebears, teachers_of
 from distill.loop import CPU, Learner, bf16_pays
 from distill.recipes import Recipe
 from distill.report import draw_curve, draw_predictions
@@ -28,7 +29,9 @@ from models.machine import commit_here, machine
 from models.metrics import Scores
 from models.nets import NETS, CountingNet
 from models.progress import progress
+from models.whole import whole
 
+LOG = "log.jsonl"
 LOG_EVERY = 100
 SAVE_EVERY_S = 180.0
 SHOWN = 6
@@ -37,20 +40,24 @@ SHOWN = 6
 def train(recipe: Recipe, *, data: Path, out: Path, device: torch.device = CPU) -> Path:
     """Train to the recipe's last step, going on where `out` stopped; returns the best checkpoint.
 
-    Raises DataError where `out` holds the run of another recipe.
+    Raises DataError where `out` holds the run of another recipe or of other teachers, where a run
+    that it needs is missing or not finished, and where the disk is full.
     """
+    came_from = forebears(recipe, out.parent)
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, recipe)
+    _claim(out, recipe, came_from)
     torch.manual_seed(recipe.seed)
     student, started = NETS[recipe.net](**recipe.net_arguments), frozenset[nn.Parameter]()
     if recipe.trunk_weights:
         started, checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
         source = recipe.trunk_weights
-        state.append_line(out / "log.jsonl", started_from=source, first_layer=checksum)
+        log.append(out / LOG, started_from=source, first_layer=checksum)
     if recipe.starts_from:
-        copy_weights(out.parent / recipe.starts_from / "last.safetensors", student)
+        copy_weights(finished(out.parent, recipe.starts_from), student)
     teachers = teachers_of(recipe, out.parent)
     learner = Learner.of(recipe, student, teachers, started=started, device=device)
+    if recipe.starts_from:
+        copy_method(finished(out.parent, recipe.starts_from), learner.method)
     nets = learner.nets
     saved = out / "state.safetensors"
     start = state.restore(saved, nets=nets, optimiser=learner.optimiser) if saved.exists() else 0
@@ -58,7 +65,7 @@ def train(recipe: Recipe, *, data: Path, out: Path, device: torch.device = CPU) 
     bf16 = bf16_pays(device)
     if start < recipe.steps:
         where = {"commit": commit_here(), "machine": machine()}
-        state.append_line(out / "log.jsonl", begins_at=start, **where)
+        log.append(out / LOG, begins_at=start, came_from=came_from, **where)
     saved_s, began_s = time.monotonic(), time.monotonic()
     with progress(f"training {recipe.net}", total=recipe.steps) as tick:
         for step, crops in enumerate(maker.ahead(range(start, recipe.steps)), start=start):
@@ -67,7 +74,7 @@ def train(recipe: Recipe, *, data: Path, out: Path, device: torch.device = CPU) 
             tick(done, " ".join(f"{name} {value:.1f}" for name, value in terms.items()))
             if done % LOG_EVERY == 0:
                 seconds = round(time.monotonic() - began_s, 1)
-                state.append_line(out / "log.jsonl", step=done, seconds=seconds, **terms)
+                log.append(out / LOG, step=done, seconds=seconds, **terms)
             ends = done % recipe.evaluate_every == 0 or done == recipe.steps
             if ends:
                 _evaluate(recipe, learner, data=data, out=out, step=done)
@@ -83,14 +90,21 @@ def _crops(recipe: Recipe, *, data: Path, runs: Path, stride: int) -> CropMaker 
     return CropMaker.of(recipe, data=data, stride=stride)
 
 
-def _claim(out: Path, recipe: Recipe) -> None:
-    """A folder belongs to one recipe: going on with another is a run that nobody described."""
+def _claim(out: Path, recipe: Recipe, came_from: Mapping[str, str]) -> None:
+    """A folder belongs to one recipe, and to the nets that it was begun with: going on with another
+    is a run that nobody described.
+    """
     described = json.dumps(dataclasses.asdict(recipe), indent=2, default=str) + "\n"
     path = out / "recipe.json"
     if not path.exists():
-        path.write_text(described, encoding="utf-8")
+        with whole(path) as partial:
+            partial.write_text(described, encoding="utf-8")
     elif path.read_text(encoding="utf-8") != described:
         raise DataError(f"{out} holds a run of another recipe: choose another --out, or remove it")
+    for entry in log.read(out / LOG):
+        if entry.get("came_from", came_from) != came_from:
+            was = ", ".join(sorted(dict(came_from.items() ^ entry["came_from"].items())))
+            raise DataError(f"{out} began with another {was}: choose another --out, or remove it")
 
 
 def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: int) -> None:
@@ -100,7 +114,8 @@ def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: 
     counted = counts_of(samples, net, bf16=bf16_pays(learner.pixels.mean.device))
     scores = scores_by_part(counted)
     rank = ranking(scores)
-    best = min(_ranks(out), default=float("inf"))
+    ranks = [entry["rank"] for entry in log.read(out / LOG) if "rank" in entry]
+    best = min(ranks, default=float("inf"))
     validation = {part: score.plain() for part, score in scores.items()}
     # before the line that says so: a run stopped in between goes on right
     for name in ("last", "best") if rank < best else ("last",):
@@ -108,10 +123,10 @@ def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: 
             out / f"{name}.safetensors", net, name=recipe.net, arguments=recipe.net_arguments,
             facts={"step": step, "recipe": dataclasses.asdict(recipe)},
         )  # fmt: skip
-    state.append_line(out / "log.jsonl", step=step, validation=validation, rank=rank)
+    log.append(out / LOG, step=step, validation=validation, rank=rank)
     shown = samples[:: max(1, len(samples) // SHOWN)][:SHOWN]
     draw_predictions(shown, net, out / f"predictions-{step}.png")
-    draw_curve(out / "log.jsonl", out / "curve.png")
+    draw_curve(out / LOG, out / "curve.png")
 
 
 def ranking(scores: dict[str, Scores]) -> float:
@@ -122,9 +137,3 @@ def ranking(scores: dict[str, Scores]) -> float:
     """
     parts = [score.mae_trimmed / (score.mean_true + 5) for score in scores.values()]
     return sum(parts) / len(parts)
-
-
-def _ranks(out: Path) -> list[float]:
-    log = out / "log.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return [entry["rank"] for entry in map(json.loads, lines) if "rank" in entry]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.errors import ConfigError, DataError
 from models.nets import NETS, CountingNet
+from models.whole import whole
 
 UNFIT = (SafetensorError, ConfigError, KeyError, ValueError, RuntimeError, TypeError)
 
@@ -41,14 +42,8 @@ def save_checkpoint(
     """
     header = {"net": name, "arguments": json.dumps(arguments), "facts": json.dumps(facts)}
     tensors = {key: value.detach().contiguous() for key, value in net.state_dict().items()}
-    write = path.with_suffix(".partial")
-    try:
-        save_file(tensors, write, header)
-        write.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be written: {error}") from error
-    finally:
-        write.unlink(missing_ok=True)
+    with whole(path) as partial:
+        save_file(tensors, partial, header)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pictures
 
 from models.errors import DataError
 from models.plugins import Plugins
@@ -32,11 +32,15 @@ class Sample:
         return len(self.points_P2)
 
     def read(self) -> Image:
-        """The picture as RGB, H x W x 3, upright as stored (EXIF rotation is not applied)."""
-        image = cv2.imread(str(self.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if image is None:
-            raise DataError(f"{self.path} is not a picture that can be read")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+        """The picture as RGB, H x W x 3, upright as stored (EXIF rotation is not applied).
+
+        Raises DataError for one that is missing, broken or cut off.
+        """
+        try:
+            with Pictures.open(self.path) as picture:
+                return np.array(picture.convert("RGB"))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise DataError(f"{self.path} is not a picture that can be read ({error})") from error
 
 
 class DataSet(Protocol):

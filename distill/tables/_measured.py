@@ -75,6 +75,12 @@ class Line:
     gmacs: float
     crops: int
     seconds: float
+    begun: Mapping[str, Sequence[Mapping[str, Any]]]
+    """By run: from which step it was begun or went on, by which commit and on which machine."""
+
+    @property
+    def commits(self) -> list[str]:
+        return list(dict.fromkeys(one["commit"] for begun in self.begun.values() for one in begun))
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,7 @@ def _line(seen: Seen, parts: Sequence[str]) -> Line:
         gmacs=gmacs_of(net),
         crops=round(fmean(run.crops for run in seen.runs)),
         seconds=fmean(run.seconds for run in seen.runs),
+        begun={run.name: run.begun for run in seen.runs},
     )
 
 

@@ -20,7 +20,8 @@ nothing chose. Errors are people a picture: whole pictures, in fp32, against the
 points. "trimmed" leaves out the three largest errors of a part; ± is the sample standard deviation
 over the n seeds."""
 SPENT = """Crops and hours are a run's, with those of the runs it started from, without its
-teachers'. Hours are of the wall clock, validation included, on whatever machine it ran."""
+teachers'. Hours are of the wall clock, validation included, on whatever machine it ran.
+Commits are those that its runs were begun or went on by; the JSON says at which step."""
 
 
 def save(made: Made, table: Table, seen: Sequence[Seen], *, name: str, out: Path) -> list[Path]:
@@ -99,16 +100,16 @@ def _over(number: Over) -> str:
 
 
 def _cost(made: Made) -> str:
-    head = ["cost", "parameters", "GMAC at 864 x 576", "crops seen", "hours of training", "seeds"]
+    head = ["cost", "parameters", "GMAC at 864 x 576", "crops seen", "hours", "seeds", "commits"]
     rows = [_spent(line) for line in made.lines]
     return f"{_table(head, rows)}\n\n{SPENT}" if rows else ""
 
 
 def _spent(line: Line) -> list[str]:
-    seeds = ", ".join(map(str, line.seeds))
+    seeds, commits = ", ".join(map(str, line.seeds)), ", ".join(line.commits)
     hours = f"{line.seconds / 3600:.2f}"
     size = f"{line.parameters / 1e6:.2f} M"
-    return [line.name, size, f"{line.gmacs:.1f}", f"{line.crops:,}", hours, seeds]
+    return [line.name, size, f"{line.gmacs:.1f}", f"{line.crops:,}", hours, seeds, commits]
 
 
 def _compared(made: Made) -> str:

@@ -4,18 +4,20 @@
 """
 
 import csv
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distill import log
 from distill.data import Sample
 from distill.evaluate import Counted, counts_of
+from distill.lineage import sha256
 from models.checkpoint import load_checkpoint
 from models.errors import DataError
 from models.progress import tracked
+from models.whole import whole
 
 CHECKPOINTS = ("best", "last")
 HEAD = ("checkpoint", "id", "predicted", "true")
@@ -28,6 +30,7 @@ Known = dict[str, dict[str, Counted]]
 class Ran:
     """`crops` and `seconds` include those of the runs that its student started from, and `curve`
     (crops seen, validation errors of each part by the first word of its ids) counts on from them.
+    `begun` says from which step, by which commit and on which machine it was begun or went on.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Ran:
     crops: int
     seconds: float
     curve: tuple[tuple[int, Mapping[str, float]], ...]
+    begun: tuple[Mapping[str, Any], ...]
 
 
 def read_run(name: str, runs: Path) -> Ran | None:
@@ -43,9 +47,8 @@ def read_run(name: str, runs: Path) -> Ran | None:
     folder = runs / name
     if not (folder / "best.safetensors").is_file():
         return None
-    recipe = _parsed(folder / "recipe.json", _text(folder / "recipe.json"))
-    log = folder / "log.jsonl"
-    entries = [_parsed(log, line) for line in _text(log).splitlines()]
+    recipe = _recipe(folder / "recipe.json")
+    entries = log.read(folder / "log.jsonl")
     before = read_run(recipe["starts_from"], runs) if recipe.get("starts_from") else None
     crops, seconds = (before.crops, before.seconds) if before else (0, 0.0)
     steps = max((entry["step"] for entry in entries if "step" in entry), default=0)
@@ -64,6 +67,7 @@ def read_run(name: str, runs: Path) -> Ran | None:
         crops=crops + steps * recipe["batch"],
         seconds=seconds + _seconds(entries),
         curve=tuple(curve),
+        begun=tuple(entry for entry in entries if "begins_at" in entry),
     )
 
 
@@ -78,8 +82,7 @@ def counts_of_run(folder: Path, samples: Sequence[Sample]) -> dict[str, list[Cou
         path = folder / f"{name}.safetensors"
         if not path.is_file():
             continue
-        with path.open("rb") as file:
-            have = known.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), {})
+        have = known.setdefault(sha256(path), {})
         new = [s for s in samples if s.id not in have or have[s.id].true != s.count]
         if new:
             show = tracked(f"counting {folder.name} {name}", total=len(new))
@@ -100,18 +103,11 @@ def _seconds(entries: Iterable[Mapping[str, Any]]) -> float:
     return total + last
 
 
-def _text(path: Path) -> str:
+def _recipe(path: Path) -> dict[str, Any]:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): the run is broken") from error
-
-
-def _parsed(path: Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path} holds something that is not JSON ({error})") from error
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} cannot be read as a run's recipe ({error})") from error
 
 
 def _read_counts(path: Path) -> Known:
@@ -129,10 +125,8 @@ def _read_counts(path: Path) -> Known:
 
 
 def _write_counts(path: Path, known: Known) -> None:
-    write = path.with_suffix(".partial")
-    with write.open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(HEAD)
         for digest, counted in known.items():
             lines.writerows((digest, one.id, one.predicted, one.true) for one in counted.values())
-    write.replace(path)

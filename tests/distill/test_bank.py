@@ -1,5 +1,6 @@
 import json
 import resource
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -64,9 +65,10 @@ def _teach(run: Path, *, seed: int) -> None:
     torch.manual_seed(seed)
     run.mkdir(exist_ok=True)
     net = NETS["throng-s"](**SMALL)
-    save_checkpoint(
-        run / "best.safetensors", net, name="throng-s", arguments=SMALL, facts={"step": 1}
-    )
+    for name in ("best", "last"):
+        facts = {"step": 1, "recipe": {"steps": 1}}
+        path = run / f"{name}.safetensors"
+        save_checkpoint(path, net, name="throng-s", arguments=SMALL, facts=facts)
 
 
 @pytest.fixture
@@ -278,8 +280,8 @@ def test_a_bank_is_not_gone_on_with_by_other_teachers(
 def test_a_teacher_without_a_checkpoint_is_an_error_and_nothing_is_written(
     taught: Recipe, make: Make, tmp_path: Path
 ) -> None:
-    (tmp_path / "broad/best.safetensors").unlink()
-    with pytest.raises(DataError, match="no teacher at"):
+    shutil.rmtree(tmp_path / "broad")
+    with pytest.raises(DataError, match="no finished run at"):
         make()
     assert not (tmp_path / "bank").exists()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from distill.data import DATASETS, Points
+from distill.data import DATASETS, Points, Sample
 from models.errors import DataError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
@@ -144,6 +144,19 @@ def test_a_missing_picture_is_named(tmp_path: Path, layout: str) -> None:
     lost.unlink()
     with pytest.raises(DataError, match=lost.name):
         DATASETS[name](tmp_path, "train")
+
+
+@pytest.mark.parametrize("keep", [0, 3, 400])
+def test_a_picture_that_is_cut_off_is_named(tmp_path: Path, keep: int) -> None:
+    """Half of it would be grey, with heads."""
+    path = tmp_path / "sha_1.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    cv2.imwrite(str(path), noise)
+    sample = Sample("sha_1", path, np.zeros((1, 2), np.float32))
+    assert sample.read().shape == (64, 64, 3)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"sha_1.jpg is not a picture that can be read"):
+        sample.read()
 
 
 @pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "pack"])

@@ -3,8 +3,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from distill.lineage import copy_weights
+from distill import state
+from distill.lineage import copy_method, copy_weights, finished, forebears, teachers_of
+from distill.recipes import Recipe, Teacher
 from models.checkpoint import save_checkpoint
 from models.errors import DataError
 from models.nets import NETS, CountingNet
@@ -14,11 +17,20 @@ WHOLE: Arguments = {"width": 8}
 CUT: Arguments = {"width": 8, "blocks": (1, 2, 2)}
 
 
-def _saved(folder: Path, net: CountingNet, arguments: Arguments) -> Path:
-    path = folder / "earlier" / "last.safetensors"
-    path.parent.mkdir()
-    save_checkpoint(path, net, name="throng-m", arguments=arguments, facts={})
-    return path
+def _saved(folder: Path, net: CountingNet, arguments: Arguments, *, step: int = 9) -> Path:
+    """The folder of a run of nine steps."""
+    run = folder / "earlier"
+    run.mkdir(exist_ok=True)
+    for name in ("best", "last"):
+        save_checkpoint(
+            run / f"{name}.safetensors", net, name="throng-m", arguments=arguments,
+            facts={"step": step, "recipe": {"steps": 9}},
+        )  # fmt: skip
+    return run
+
+
+def _later(**changed: Any) -> Recipe:
+    return Recipe(net="throng-m", train=(), validate=(), steps=9, **changed)
 
 
 def test_a_student_without_a_block_starts_with_the_rest(tmp_path: Path) -> None:
@@ -32,11 +44,44 @@ def test_a_student_without_a_block_starts_with_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_student_with_a_block_more_is_another_net(tmp_path: Path) -> None:
-    path = _saved(tmp_path, NETS["throng-m"](**CUT), CUT)
+    run = _saved(tmp_path, NETS["throng-m"](**CUT), CUT)
     with pytest.raises(DataError, match="another net than ThrongM"):
-        copy_weights(path, NETS["throng-m"](**WHOLE))
+        copy_weights(run, NETS["throng-m"](**WHOLE))
 
 
-def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"first run earlier$"):
-        copy_weights(tmp_path / "earlier" / "last.safetensors", NETS["throng-m"](**CUT))
+@pytest.mark.parametrize(
+    "later", [_later(starts_from="earlier"), _later(teachers={"teacher": Teacher("earlier")})]
+)
+def test_a_run_that_is_missing_or_goes_on_still_hands_nothing_on(
+    later: Recipe, tmp_path: Path
+) -> None:
+    """Its weights would be others tomorrow, under the same name."""
+    with pytest.raises(DataError, match=r"no finished run at .*first `throng-distill run earlier`"):
+        forebears(later, tmp_path)
+    _saved(tmp_path, NETS["throng-m"](**CUT), CUT, step=8)
+    with pytest.raises(DataError, match=r"earlier is at step 8 of 9: first `throng-distill run"):
+        forebears(later, tmp_path)
+    run = _saved(tmp_path, NETS["throng-m"](**CUT), CUT)
+    assert finished(tmp_path, "earlier") == run
+    assert len(forebears(later, tmp_path)) == 1
+
+
+def test_a_teacher_is_the_best_of_its_run(tmp_path: Path) -> None:
+    net = NETS["throng-m"](**CUT)
+    _saved(tmp_path, net, CUT)
+    taught = _later(teachers={"teacher": Teacher("earlier")})
+    assert list(forebears(taught, tmp_path)) == ["earlier/best.safetensors"]
+    teacher = teachers_of(taught, tmp_path)["teacher"].state_dict()
+    assert all(torch.equal(value, teacher[name]) for name, value in net.state_dict().items())
+
+
+def test_what_a_method_has_learned_goes_on_where_the_method_is_the_same(tmp_path: Path) -> None:
+    learned, same, other = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 3, 1), nn.Conv2d(2, 4, 1)
+    optimiser = torch.optim.SGD(learned.parameters())
+    file = tmp_path / "state.safetensors"
+    state.save(file, step=9, nets={"method": learned}, optimiser=optimiser)
+    before = other.weight.clone()
+    for method in (same, other, nn.Identity()):
+        copy_method(tmp_path, method)
+    assert torch.equal(same.weight, learned.weight)
+    assert torch.equal(other.weight, before)

@@ -128,6 +128,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_move(tiny: R
     assert all(map(torch.equal, learner.student.parameters(), before))
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_move(tiny: Recipe) -> None:
+    learner = _learner(tiny)
+    before = [value.clone() for value in learner.student.parameters()]
+    learner.student.get_parameter("neck.0.0.weight").register_hook(lambda grad: grad * torch.inf)
+    with pytest.raises(ThrongError, match=r"the gradient is not finite at step 4.*cells"):
+        learner.step(CropMaker.of(tiny, data=Path(), stride=8).batch(0), number=4, bf16=False)
+    assert all(map(torch.equal, learner.student.parameters(), before))
+
+
 def test_auto_takes_a_gpu_only_where_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_of("auto").type == "cpu"

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from distill.crops import CropMaker, Crops
-from distill.recipes import Recipe
+from distill.recipes import Recipe, Teacher
 from distill.run import ranking, train
 from models.checkpoint import load_checkpoint
 from models.errors import DataError
@@ -92,6 +93,35 @@ def test_a_folder_of_another_recipe_is_refused_and_left_alone(tiny: Recipe, tmp_
     with pytest.raises(DataError, match="another recipe: choose another --out, or remove it"):
         train(replace(tiny, seed=5), data=HERE, out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+def test_a_run_whose_forebear_was_trained_anew_is_refused(
+    tiny: Recipe, power: Power, undrawn: None, tmp_path: Path
+) -> None:
+    """What it learned would be of two teachers."""
+    taught = replace(tiny, method="soft", teachers={"teacher": Teacher("first")})
+    power.on = True
+    train(tiny, data=HERE, out=tmp_path / "first")
+    power.on = False
+    with pytest.raises(PowerCut):
+        train(taught, data=HERE, out=tmp_path / "taught")
+    power.on = True
+    shutil.rmtree(tmp_path / "first")
+    train(replace(tiny, seed=1), data=HERE, out=tmp_path / "first")
+    with pytest.raises(DataError, match=r"began with another first/best.safetensors"):
+        train(taught, data=HERE, out=tmp_path / "taught")
+
+
+def test_a_run_goes_on_after_a_log_that_a_full_disk_cut(
+    tiny: Recipe, power: Power, undrawn: None, tmp_path: Path
+) -> None:
+    with pytest.raises(PowerCut):
+        train(tiny, data=HERE, out=tmp_path)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 3, "seco')
+    power.on = True
+    train(tiny, data=HERE, out=tmp_path)
+    assert [entry["step"] for entry in _log(tmp_path) if "rank" in entry] == [6]
 
 
 def test_the_best_checkpoint_is_that_of_the_lowest_rank(

@@ -1,11 +1,10 @@
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from distill.state import append_line, restore, save
+from distill.state import restore, save
 from models.errors import DataError
 
 
@@ -79,10 +78,3 @@ def test_a_broken_state_is_refused_by_name(tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"state\.safetensors is no state of a run"):
         restore(path, nets=nets, optimiser=optimiser)
-
-
-def test_a_log_is_a_json_object_a_line(tmp_path: Path) -> None:
-    append_line(tmp_path / "log.jsonl", step=1, loss=0.5)
-    append_line(tmp_path / "log.jsonl", step=2)
-    lines = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [{"step": 1, "loss": 0.5}, {"step": 2}]

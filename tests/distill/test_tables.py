@@ -69,6 +69,7 @@ def _run(folder: Path, *, best: float, last: float | None = None, **changed: Any
     of = replace(recipe("throng-s-alone"), net_arguments=SMALL, steps=300, batch=4)
     (folder / "recipe.json").write_text(json.dumps(asdict(of) | changed))
     entries: list[dict[str, Any]] = [
+        {"begins_at": 0, "commit": f"c{best:.0f}", "machine": {"cores": 2}},
         {"step": 100, "seconds": 50.0},
         {"step": 200, "seconds": 90.0},
         {"step": 200, "validation": {"sha": {"mae": 30.0}}, "rank": 1},
@@ -133,8 +134,11 @@ def test_cost_is_that_of_a_run_and_of_all_it_started_from(runs: Path, data: Path
     assert ran.crops == 2 * 300 * 4
     assert ran.seconds == pytest.approx(2 * (90 + 40))
     assert ran.curve == ((2000, {"sha": 30.0}), (2400, {"sha": 25.0}))
-    line = _made(runs, data)[0].lines[0]
+    made = _made(runs, data)[0]
+    line = made.lines[0]
     assert (line.crops, line.seconds, line.seeds) == (1200, 130, (0, 1))
+    assert line.commits == ["c20", "c30"]
+    assert " | 0, 1 | c20, c30 |" in markdown(made)
     assert line.parameters == sum(p.numel() for p in NETS["throng-s"](**SMALL).parameters())
 
 
@@ -217,7 +221,7 @@ def test_another_checkpoint_or_another_truth_is_counted_anew(runs: Path, data: P
     ("file", "content"),
     [
         ("counts.csv", "checkpoint,id\nabc,sha_0\n"),
-        ("log.jsonl", '{"step": 1}\n{"st'),
+        ("log.jsonl", '{"st\n{"step": 1}\n'),
         ("recipe.json", ""),
     ],
 )
@@ -229,7 +233,7 @@ def test_a_broken_file_of_a_run_is_named(runs: Path, data: Path, file: str, cont
 
 def test_a_run_without_its_recipe_is_named(runs: Path) -> None:
     (runs / "b/recipe.json").unlink()
-    with pytest.raises(DataError, match=r"b/recipe.json cannot be read"):
+    with pytest.raises(DataError, match=r"b/recipe.json cannot be read as a run's recipe"):
         read_run("b", runs)
 
 
