@@ -93,14 +93,14 @@ class TensorRT:
         return can[-1] if precision == "auto" else precision
 
     def _built(self, bundle: Bundle, facts: plans.Facts, kept: plans.Plans) -> bytes:
-        onnx = graph.prepared(_source(bundle, facts.precision), half=facts.precision == "fp16")
+        onnx = graph.prepared(source_of(bundle, facts.precision), half=facts.precision == "fp16")
         return build.build(onnx, facts, timings=kept.timings(facts), open_gpu=self._open_gpu)
 
     def _facts(self, bundle: Bundle, precision: Precision) -> plans.Facts:
         card = cuda.card(self._device)
         multiple = bundle.manifest.input.multiple
         return plans.Facts(
-            onnx=digest_of(_source(bundle, precision)),
+            onnx=digest_of(source_of(bundle, precision)),
             precision=precision,
             tensorrt=calls.version(),
             gpu=f"{card.name} ({card.capability})",
@@ -110,7 +110,7 @@ class TensorRT:
         )
 
 
-def _source(bundle: Bundle, precision: str) -> Path:
+def source_of(bundle: Bundle, precision: str) -> Path:
     """The ONNX to build from. A bundle without its own fp16 file gets one made from fp32."""
     own = precision in bundle.manifest.precisions
     return bundle.model("fp32" if precision == "fp16" and not own else precision)

@@ -3,7 +3,7 @@
 A strongly typed network computes in the types that the graph names, so half precision is a half
 precision graph. What is not int8 in an int8 graph stays float32: float16 scales alone move counts
 by half a percent, and products of them vanish. And TensorRT wants a uint8 input cast before
-anything else touches it, where the export transposes first.
+anything else touches it, where the export transposes first and a patch stem reshapes.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from models.errors import EngineError
 if TYPE_CHECKING:
     import onnx
 
+MOVES = ("Reshape", "Transpose")
 SIZES_OF = {"Resize": (1, 2)}
 """Inputs that stay float32 in any precision: not values, but how large to make them."""
 
@@ -42,16 +43,24 @@ def prepared(path: Path, *, half: bool) -> bytes:
 
 
 def _cast_first(graph: "onnx.GraphProto") -> None:
-    """Transpose then Cast gives what Cast then Transpose gives."""
+    """Bring the first Cast before the nodes that only move pixels: the result is the same."""
     frames = graph.input[0].name
-    first, second = graph.node[0], graph.node[1]
-    swaps = (first.op_type, second.op_type) == ("Transpose", "Cast")
-    if not swaps or list(first.input) != [frames] or list(second.input) != list(first.output):
+    moves: list[onnx.NodeProto] = []
+    name = frames
+    while True:
+        readers = [node for node in graph.node if name in node.input]
+        if len(readers) != 1 or readers[0].op_type not in ("Cast", *MOVES):
+            return
+        if readers[0].op_type == "Cast":
+            break
+        moves += readers
+        name = readers[0].output[0]
+    if not moves:
         return
-    second.input[0] = frames
-    second.output[0], first.output[0] = first.output[0], second.output[0]
-    first.input[0] = second.output[0]
-    cast = graph.node.pop(1)
+    cast = graph.node.pop(list(graph.node).index(readers[0]))
+    first, last = moves[0], moves[-1]
+    last.output[0], cast.output[0] = cast.output[0], last.output[0]
+    cast.input[0], first.input[0] = frames, cast.output[0]
     graph.node.insert(0, cast)
 
 

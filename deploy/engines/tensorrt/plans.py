@@ -21,7 +21,7 @@ from models.errors import EngineError
 log = logging.getLogger(__name__)
 
 EFFORT = 3
-REWRITING = 1  # raise it when graph.py changes what it makes of a model: old plans are of another
+REWRITING = 2  # raise it when graph.py changes what it makes of a model: old plans are of another
 WORKSPACE_BYTES = 2 << 30
 LARGEST_NHW = ((1, 2176, 3840), (16, 1088, 1920))
 BEST_NHW = ((1, 1088, 1920), (8, 576, 768))
