@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.engines.tensorrt import callbacks, calls
-from deploy.engines.tensorrt.cuda import Gpu
+from deploy.engines.tensorrt.cuda import Gpu, plain
 from deploy.engines.tensorrt.plans import Facts, write
 from models.errors import EngineError
 from models.progress import progress
@@ -41,26 +41,35 @@ def build(onnx: bytes, facts: Facts, *, timings: Path, open_gpu: OpenGpu) -> byt
 def _build(
     onnx: bytes, facts: Facts, *, timings: Path, open_gpu: OpenGpu, monitor: object
 ) -> bytes:
+    """The GPU is held until all is freed that the building made, in this thread."""
+    with open_gpu():
+        try:
+            return _plan(onnx, facts, timings=timings, monitor=monitor)
+        except EngineError as error:
+            failed = plain(error)
+    raise failed
+
+
+def _plan(onnx: bytes, facts: Facts, *, timings: Path, monitor: object) -> bytes:
     logger, recorder = callbacks.logger(), callbacks.recorder()
     logger.tail()
-    with open_gpu():
-        builder = calls.builder(logger)
-        calls.record_builder(builder, recorder)
-        calls.set_builder_threads(builder, len(os.sched_getaffinity(0)))
-        network = calls.network(builder, calls.strongly_typed())
-        parser = calls.parser(network, logger)
-        if not calls.parse(parser, onnx):
-            raise EngineError(f"TensorRT cannot read the model: {_parse_errors(parser)}")
-        config = _config(builder, facts)
-        cache = _attach(config, timings)
-        calls.watch(config, monitor)
-        memory = calls.build(builder, network, config)
-        if memory is None:
-            raise EngineError(f"TensorRT built no plan: {logger.tail()}")
-        plan = bytes(memory)
-        if cache is not None:
-            _keep_timings(timings, config)
-        return plan
+    builder = calls.builder(logger)
+    calls.record_builder(builder, recorder)
+    calls.set_builder_threads(builder, len(os.sched_getaffinity(0)))
+    network = calls.network(builder, calls.strongly_typed())
+    parser = calls.parser(network, logger)
+    if not calls.parse(parser, onnx):
+        raise EngineError(f"TensorRT cannot read the model: {_parse_errors(parser)}")
+    config = _config(builder, facts)
+    cache = _attach(config, timings)
+    calls.watch(config, monitor)
+    memory = calls.build(builder, network, config)
+    if memory is None:
+        raise EngineError(f"TensorRT built no plan: {logger.tail()}")
+    plan = bytes(memory)
+    if cache is not None:
+        _keep_timings(timings, config)
+    return plan
 
 
 def _keep_timings(timings: Path, config: Any) -> None:
@@ -69,7 +78,8 @@ def _keep_timings(timings: Path, config: Any) -> None:
     try:
         write(timings, bytes(memory))
     except OSError as error:
-        log.warning("the timing cache cannot be kept: %s", error)
+        # Its text only: a log that kept the error would keep the builder.
+        log.warning("the timing cache cannot be kept: %s", str(error))
 
 
 def _config(builder: Any, facts: Facts) -> Any:

@@ -30,6 +30,12 @@ class Lost(EngineError):  # noqa: N818  # says what happened
     """A sticky error: the context answers every call with it until the process is restarted."""
 
 
+def plain(error: EngineError) -> EngineError:
+    """The same without its traceback: whoever keeps that keeps the contexts and plans of its frames
+    alive, and frees them in a thread of its own, without CUDA."""
+    return type(error)(str(error))
+
+
 @dataclass(frozen=True)
 class Card:
     """What a plan depends on, besides TensorRT."""

@@ -1,7 +1,9 @@
 """A loaded plan as an engine: each lane is a thread that owns a `Gpu` and a `Lane`.
 
-A GPU without memory gets half the batch, once. A context that failed is replaced. A sticky CUDA
-error ends the engine: every later batch is refused with it, and readiness shows it.
+One thread more owns the plan: it holds the GPU from before the plan is loaded until after it is
+freed, for the primary context ends with its last hold, and all in it.
+A GPU without memory gets fewer lanes, or half the batch, once. A context that failed is replaced.
+A sticky CUDA error ends the engine: every later batch is refused with it, and readiness shows it.
 Shapes: N frames, H x W pixels, h x w cells.
 """
 
@@ -9,16 +11,16 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from deploy.bundle import InputRule
 from deploy.engines import Frames, Maps, check_frames
-from deploy.engines.tensorrt.cuda import Gpu, Lost, OutOfMemory
+from deploy.engines.tensorrt.cuda import Gpu, Lost, OutOfMemory, plain
 from deploy.engines.tensorrt.lane import Choice, Lane, Plan
 from models.errors import EngineError
 
@@ -43,11 +45,14 @@ class _Job:
 
     def fail(self, error: EngineError) -> None:
         if not self.future.done():
-            self.future.set_exception(error)
+            self.future.set_exception(plain(error))
 
 
 class TensorRTEngine:
-    """Raises PlanRefused for a plan that does not run here, EngineError for all else."""
+    """Raises PlanRefused for a plan that does not run here, EngineError for all else.
+
+    `lanes` may be fewer than asked: each reserves memory for the largest size of the plan.
+    """
 
     name = "tensorrt"
     batch = 8
@@ -56,26 +61,56 @@ class TensorRTEngine:
         self, content: bytes, *, rule: InputRule, precision: str, lanes: int, open_gpu: OpenGpu
     ) -> None:
         self.precision = precision
-        self.lanes = lanes
         self._rule = rule
         self._open_gpu = open_gpu
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._state = threading.Lock()
         self._over: EngineError | None = None  # why nothing may be submitted any more
-        self._plan: Plan | None = _alone(lambda: _load(content, open_gpu))
-        started: list[Future[None]] = [Future() for _ in range(lanes)]
-        self._threads = [
-            threading.Thread(target=self._live, args=(one,), name=f"tensorrt-{i}", daemon=True)
-            for i, one in enumerate(started)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._plan: Plan | None = None
+        self._hold = ExitStack()  # of the GPU, by the owner
+        self._owner: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "tensorrt-plan")
         try:
-            for one in started:
-                one.result()
+            refused = self._owner.submit(self._load, content).result()
+            if refused is not None:
+                raise refused
+            self._start(lanes)
         except EngineError:
             self.close()
             raise
+        self.lanes = len(self._threads)
+
+    def _load(self, content: bytes) -> EngineError | None:
+        """In the owner's thread, as `_unload`. Why there is no plan, without the frames that held
+        one.
+        """
+        try:
+            self._hold.enter_context(self._open_gpu())
+            self._plan = Plan.load(content)
+        except EngineError as error:
+            return plain(error)
+        return None
+
+    def _unload(self) -> None:
+        self._plan = None
+        self._hold.close()
+
+    def _start(self, lanes: int) -> None:
+        """One after the other, until the GPU has no room: then those before must do."""
+        for number in range(lanes):
+            started: Future[None] = Future()
+            name = f"tensorrt-{number}"
+            thread = threading.Thread(target=self._live, args=(started,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+            try:
+                started.result()
+            except OutOfMemory as error:
+                if number == 0:
+                    raise
+                self._threads.pop().join()
+                log.warning("%s: going on with %d of %d lanes", error, number, lanes)
+                return
 
     def submit(self, frames_NHW3: Frames) -> Future[Maps]:
         job = _Job(frames_NHW3, Future())
@@ -93,12 +128,10 @@ class TensorRTEngine:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
-        if self._plan is not None:
-            _alone(self._unload)
-
-    def _unload(self) -> None:
-        with self._open_gpu():
-            self._plan = None
+        if self._owner is not None:
+            with self._owner as owner:
+                owner.submit(self._unload).result()
+            self._owner = None
 
     def _live(self, started: Future[None]) -> None:
         """One lane's thread. However it ends, nobody is left waiting."""
@@ -112,21 +145,20 @@ class TensorRTEngine:
                     started.set_result(None)
                     worker.serve()
         except EngineError as error:
-            why = error
-            log.error("%s", error)  # noqa: TRY400  # one line says it all
+            why = plain(error)
+            if worker is not None:
+                log.error("%s", why)  # noqa: TRY400  # one line says it all
         finally:
-            if worker is None or not worker.ended:
-                self._die(why, worker)
-            if not started.done():
+            if worker is None:
                 started.set_exception(why)
+            elif not worker.ended:
+                self._die(why, [*worker.pending, *([worker.taking] if worker.taking else ())])
 
-    def _die(self, why: EngineError, worker: "_Worker | None") -> None:
+    def _die(self, why: EngineError, under_way: Sequence[_Job]) -> None:
         with self._state:
             self._over = self._over or why
             left = _drained(self._jobs)
-        if worker is not None:
-            left += [*worker.pending, *([worker.taking] if worker.taking else ())]
-        for job in left:
+        for job in (*left, *under_way):
             job.fail(why)
         for _ in self._threads:
             self._jobs.put(None)  # the other lanes end too; close() may have put theirs before
@@ -167,6 +199,7 @@ class _Worker:
         except EngineError as error:
             job.fail(error)
             return
+        failed = None
         try:
             self._start_or_halve(job)
         except OutOfMemory as error:
@@ -175,8 +208,10 @@ class _Worker:
             job.fail(error)
             raise
         except EngineError as error:
-            job.fail(error)
-            self._recover(error)
+            failed = plain(error)
+        if failed is not None:  # by now the old context is free: two may not fit
+            job.fail(failed)
+            self._recover(failed)
 
     def _start_or_halve(self, job: _Job) -> None:
         try:
@@ -232,17 +267,6 @@ class _Worker:
             self.pending.popleft().fail(error)
         log.warning("%s: the lane goes on with a new context", error)
         self._lane.renew()
-
-
-def _load(content: bytes, open_gpu: OpenGpu) -> Plan:
-    with open_gpu():
-        return Plan.load(content)
-
-
-def _alone(do: "Callable[[], Plan | None]") -> Plan | None:
-    """In a thread that ends with it: pycuda leaves a context on the thread that let go of it."""
-    with ThreadPoolExecutor(1, thread_name_prefix="tensorrt-load") as pool:
-        return pool.submit(do).result()
 
 
 def _drained(jobs: "queue.SimpleQueue[_Job | None]") -> list[_Job]:

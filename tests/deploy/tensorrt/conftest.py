@@ -24,6 +24,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     callbacks.logger.cache_clear()
     assert world.opened == 0  # every hold of the GPU was let go
     assert not world.alive
+    assert world.orphans == 0  # and nothing outlived the last of them
 
 
 @pytest.fixture

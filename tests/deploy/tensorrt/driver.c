@@ -7,12 +7,14 @@
 enum { OK = 0, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, ILLEGAL_ADDRESS = 700 };
 
 static __thread int depth;
-static int broken, retained, buffers, pinned;
+static int broken, retained, buffers, pinned, lost;
 static size_t room = (size_t)1 << 30;
 
 void fake_break(int on) { broken = on; }
 void fake_room(size_t bytes) { room = bytes; }
 int fake_left(void) { return buffers + pinned + retained; }
+int fake_holds(void) { return retained; }
+int fake_lost(void) { return lost; } /* what was allocated when the primary context ended */
 int fake_depth(void) { return depth; }
 
 #define CHECK                             \
@@ -26,7 +28,10 @@ int cuDeviceComputeCapability(int* major, int* minor, int device) { *major = 9; 
 int cuDriverGetVersion(int* version) { *version = 13000; return OK; }
 int cuGetErrorString(int code, const char** text) { *text = "stub error"; return OK; }
 int cuDevicePrimaryCtxRetain(void** context, int device) { *context = &retained; ++retained; return OK; }
-int cuDevicePrimaryCtxRelease_v2(int device) { --retained; return OK; }
+int cuDevicePrimaryCtxRelease_v2(int device) {
+  if (--retained == 0) lost += buffers + pinned;
+  return OK;
+}
 int cuDevicePrimaryCtxRelease(int device) { return cuDevicePrimaryCtxRelease_v2(device); }
 int cuCtxPushCurrent_v2(void* context) { ++depth; return OK; }
 int cuCtxPopCurrent_v2(void** context) {

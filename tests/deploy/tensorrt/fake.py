@@ -27,13 +27,20 @@ class World:
     sticky: bool = False
     steps: int = 3
     built: int = 0
+    most_contexts: int | None = None  # that the GPU has room for
     contexts: int = 0  # alive, as are:
     engines: int = 0
+    builders: int = 0
+    orphans: int = 0  # those of them that outlived a last hold of the GPU
     alive: dict[int, Any] = field(default_factory=dict)  # memory by address
     opened: int = 0
     ran: list[tuple[int, ...]] = field(default_factory=list)  # shapes that were executed
     queued: dict[int, deque[Callable[[], None]]] = field(default_factory=dict)  # by stream
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def end(self) -> None:
+        """The last hold of the GPU was let go: its context is gone, and all that lived in it."""
+        self.orphans += self.contexts + self.engines + self.builders + len(self.alive)
 
     def refuses(self, call: str) -> bool:
         if call in self.raises:
@@ -61,6 +68,8 @@ class FakeGpu:
         self.world.opened -= 1
         for address in self._mine:
             del self.world.alive[address]
+        if self.world.opened == 0:
+            self.world.end()
 
     def alloc(self, size: int) -> int:
         self._check()

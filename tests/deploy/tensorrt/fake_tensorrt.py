@@ -111,6 +111,10 @@ class Builder(Fake):
         self._logger = logger
         self.max_threads = 1
         self.error_recorder: Any = None
+        self.world.builders += 1
+
+    def __del__(self) -> None:
+        self.world.builders -= 1
 
     def create_network(self, flags: int = 0) -> object:
         assert flags == (2 if self.world.version.startswith("10.") else 0)
@@ -244,11 +248,10 @@ class ICudaEngine(Fake):
         return self._ranges[profile_index]
 
     def create_execution_context(self, strategy: Any = None) -> IExecutionContext | None:
-        return (
-            None
-            if self.world.refuses("create_execution_context")
-            else self.trt.IExecutionContext(self._ranges)
-        )
+        full = self.world.contexts == self.world.most_contexts
+        if full or self.world.refuses("create_execution_context"):
+            return None
+        return self.trt.IExecutionContext(self._ranges)  # type: ignore[no-any-return]
 
 
 class Runtime(Fake):

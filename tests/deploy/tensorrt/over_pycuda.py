@@ -24,8 +24,9 @@ def work(driver: Any) -> dict[str, Any]:
     card = cuda.card(0)
     said = {"no_gpu": [cuda.no_gpu(0), cuda.no_gpu(3)], "card": [card.name, card.capability]}
     return said | {
-        "copies": alone(copies), "errors": alone(lambda: errors(driver)), "engine": engine(),
-        "left": driver.fake_left(), "sticky": alone(lambda: sticky(driver)),
+        "copies": alone(copies), "errors": alone(lambda: errors(driver)), "engine": engine(driver),
+        "left": driver.fake_left(), "lost": driver.fake_lost(),
+        "sticky": alone(lambda: sticky(driver)),
         "depth": driver.fake_depth(),
     }  # fmt: skip
 
@@ -76,22 +77,31 @@ def errors(driver: Any) -> list[str]:
     return found
 
 
-def engine() -> bool:
+def engine(driver: Any) -> list[Any]:
+    """Whether it answers, and what of it outlived a primary context."""
     from deploy.bundle import InputRule
     from deploy.engines.tensorrt.cuda import PyCuda
     from deploy.engines.tensorrt.run import TensorRTEngine
 
-    sys.modules["tensorrt"] = fake_tensorrt(World())
+    world = World()
+
+    class Watched(PyCuda):
+        def __exit__(self, *_: object) -> None:
+            super().__exit__()
+            if driver.fake_holds() == 0:
+                world.end()
+
+    sys.modules["tensorrt"] = fake_tensorrt(world)
     rng = np.random.default_rng(0)
     loaded = TensorRTEngine(
         json.dumps(PLAN).encode(), rule=InputRule(stride=8, multiple=8),
-        precision="fp16", lanes=2, open_gpu=PyCuda,
+        precision="fp16", lanes=2, open_gpu=Watched,
     )  # fmt: skip
     batches = [rng.integers(0, 256, (n, 64, 8 * n, 3), np.uint8) for n in (1, 2, 9, 3) * 6]
     futures = [loaded.submit(batch) for batch in batches]
     same = [np.allclose(f.result(), expected(b)) for f, b in zip(futures, batches, strict=True)]
     loaded.close()
-    return all(same)
+    return [all(same), world.orphans]
 
 
 def sticky(driver: Any) -> list[str]:

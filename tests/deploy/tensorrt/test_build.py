@@ -115,6 +115,7 @@ def test_a_build_that_fails_says_why_in_one_line(
     with pytest.raises(EngineError, match=says) as refused:
         backend.load(tiny, precision="fp16")
     assert "\n" not in str(refused.value)
+    assert (world.builders, world.orphans) == (0, 0)  # while the error is kept
 
 
 def test_profiles_that_the_bindings_refuse_say_why(

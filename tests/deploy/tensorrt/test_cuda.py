@@ -93,8 +93,9 @@ def test_over_a_real_pycuda_all_that_a_lane_holds_is_freed_in_its_thread(tmp_pat
         "card": ["Stub GPU", "9.0"],
         "copies": [[0, 1, 2, 3], True],
         "errors": ["OutOfMemory", "room"],
-        "engine": True,
+        "engine": [True, 0],
         "left": 0,
+        "lost": 0,
         "sticky": ["Lost", "Lost"],
         "depth": 0,
     }

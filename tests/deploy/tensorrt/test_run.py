@@ -155,9 +155,12 @@ def test_where_the_bindings_raise_instead_the_batch_fails_all_the_same(
     engine: Engine, world: World, call: str
 ) -> None:
     world.raises = {call}
-    assert "is not possible" in str(refusal(engine, noise(2, 16, 32)))
+    world.most_contexts = 1
+    error = refusal(engine, noise(2, 16, 32))
+    assert "is not possible" in str(error)
     world.raises = set()
     check(engine, noise(2, 16, 32))
+    assert world.contexts == 1  # the error, kept, does not keep the one that failed
 
 
 def test_a_lane_that_gets_no_new_context_ends_the_engine(engine: Engine, world: World) -> None:
@@ -221,7 +224,31 @@ def test_an_engine_that_cannot_start_says_so_and_frees_all(
     with pytest.raises(EngineError, match=r"no room on the GPU|does not take uint8") as refused:
         backend.load(tiny, precision="fp16", lanes=2)
     assert "\n" not in str(refused.value)
-    assert (world.contexts, world.opened) == (0, 0)
+    assert (world.contexts, world.engines, world.opened) == (0, 0, 0)  # while the error is kept
+
+
+def test_a_gpu_with_room_for_fewer_lanes_gets_those(
+    backend: TensorRT, tiny: Bundle, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.most_contexts = 2
+    engine = backend.load(tiny, precision="fp16", lanes=4)
+    assert engine.lanes == 2
+    assert "no room on the GPU for a lane" in caplog.text
+    assert caplog.text.count("\n") == 1
+    assert "going on with 2 of 4 lanes" in caplog.text
+    for number in (1, 2, 3):
+        check(engine, noise(number, 16, 32))
+    engine.close()
+
+
+def test_the_gpu_is_held_from_before_a_plan_is_loaded_until_after_it_is_freed(
+    backend: TensorRT, tiny: Bundle, world: World
+) -> None:
+    for _ in range(2):
+        engine = backend.load(tiny, precision="fp16", lanes=2)
+        check(engine, noise(2, 16, 32))
+        engine.close()
+        assert (world.opened, world.orphans) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +286,7 @@ def test_a_batch_that_failed_in_one_run_is_not_run_to_its_end(engine: Engine, wo
 def test_a_lane_that_ends_takes_the_others_along(backend: TensorRT, tiny: Bundle) -> None:
     """Even where close() had already said so: what is left in the queue is emptied."""
     engine = cast("TensorRTEngine", backend.load(tiny, precision="fp16", lanes=3))
-    engine._die(EngineError("over"), None)
+    engine._die(EngineError("over"), [])
     for thread in engine._threads:
         thread.join(timeout=20)
         assert not thread.is_alive()
