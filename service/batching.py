@@ -22,7 +22,7 @@ from typing import ParamSpec, Protocol
 
 import numpy as np
 
-from deploy.engines import Engine, Maps
+from deploy.engines import Ends, Engine, Maps
 from models.density import Map
 from models.errors import EngineError
 from service.metrics import Metrics
@@ -78,7 +78,12 @@ class Batcher:
 
     @property
     def healthy(self) -> bool:
-        return self.failures_in_a_row < ENOUGH_FAILURES and not self.stuck
+        return self.failures_in_a_row < ENOUGH_FAILURES and not self.stuck and not self.over
+
+    @property
+    def over(self) -> str | None:
+        """Why the engine counts nothing any more, where it says so."""
+        return self._engine.over if isinstance(self._engine, Ends) else None
 
     @property
     def stuck(self) -> bool:

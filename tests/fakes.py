@@ -59,6 +59,7 @@ class FakeEngine:
     def __init__(self, *, lanes: int = 1, batch: int = 1) -> None:
         self.lanes, self.batch = lanes, batch
         self.error: Exception | None = None
+        self.over: str | None = None
         self.shapes: list[tuple[int, ...]] = []
         self.at_once = self.most_at_once = 0
         self.closed = False

@@ -52,6 +52,16 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Ends(Protocol):
+    """An engine that may end before it is closed, as after a sticky error of its GPU."""
+
+    @property
+    def over(self) -> str | None:
+        """Why every batch is refused from now on, or None."""
+        ...
+
+
 class Backend(Protocol):
     def unavailable(self) -> str | None:
         """Why this engine cannot run here, or None where it can."""

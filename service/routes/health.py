@@ -22,7 +22,9 @@ async def readyz(parts: Service, response: Response) -> dict[str, Any]:
     reasons = []
     if parts.draining:
         reasons.append("the service is ending")
-    if parts.batcher.stuck:
+    if parts.batcher.over:
+        reasons.append(f"the engine is over: {parts.batcher.over}")
+    elif parts.batcher.stuck:
         reasons.append("the engine hangs")
     elif not parts.batcher.healthy:
         reasons.append(f"the engine failed {parts.batcher.failures_in_a_row} times in a row")

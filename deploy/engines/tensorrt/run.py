@@ -112,6 +112,10 @@ class TensorRTEngine:
                 log.warning("%s: going on with %d of %d lanes", error, number, lanes)
                 return
 
+    @property
+    def over(self) -> str | None:
+        return str(self._over) if self._over else None
+
     def submit(self, frames_NHW3: Frames) -> Future[Maps]:
         job = _Job(frames_NHW3, Future())
         with self._state:
@@ -204,9 +208,8 @@ class _Worker:
             self._start_or_halve(job)
         except OutOfMemory as error:
             job.fail(error)
-        except Lost as error:
-            job.fail(error)
-            raise
+        except Lost:
+            raise  # nobody hears of it before the engine is over
         except EngineError as error:
             failed = plain(error)
         if failed is not None:  # by now the old context is free: two may not fit

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deploy.bundle import Bundle
-from deploy.engines import Engine, Frames
+from deploy.engines import Ends, Engine, Frames
 from deploy.engines.tensorrt import TensorRT, plans
 from deploy.engines.tensorrt.cuda import Lost
 from deploy.engines.tensorrt.lane import Lane, Plan
@@ -170,14 +170,18 @@ def test_a_lane_that_gets_no_new_context_ends_the_engine(engine: Engine, world: 
     assert "no room on the GPU for a lane" in str(refusal(engine, noise(2, 16, 32)))
 
 
-def test_a_sticky_cuda_error_refuses_every_later_batch(
+def test_a_sticky_cuda_error_ends_the_engine_and_refuses_every_later_batch(
     backend: TensorRT, tiny: Bundle, world: World
 ) -> None:
     engine = backend.load(tiny, precision="fp16", lanes=2)
+    assert isinstance(engine, Ends)
     check(engine, noise(2, 16, 32))
+    assert engine.over is None
     world.sticky = True
     for _ in range(5):
-        assert isinstance(refusal(engine, noise(2, 16, 32)), Lost)
+        error = refusal(engine, noise(2, 16, 32))
+        assert isinstance(error, Lost)
+        assert engine.over == str(error)
     world.sticky = False  # it is for good: only a new process helps
     assert "restart the process" in str(refusal(engine, noise(2, 16, 32)))
     engine.close()

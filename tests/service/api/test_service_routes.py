@@ -36,6 +36,15 @@ def test_an_engine_that_fails_three_times_is_not_ready_until_it_works_again(
     assert client.get("/readyz").status_code == 200
 
 
+def test_an_engine_that_is_over_is_not_ready_at_once_and_says_why(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    engine.over = "GPU 0 is lost: restart the process"
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["the engine is over: GPU 0 is lost: restart the process"]
+
+
 def test_frames_are_conserved_in_the_metrics(client: TestClient) -> None:
     read(client)
     values = dict(
