@@ -7,9 +7,11 @@ by the thread that opened it.
 """
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -20,6 +22,7 @@ from models.errors import EngineError
 Bytes = NDArray[np.uint8]
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: never waits for the default stream
+DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class OutOfMemory(EngineError):  # noqa: N818  # says what happened
@@ -212,6 +215,16 @@ def card(device: int = 0) -> Card:
         drv.init()
         one = drv.Device(device)
         major, minor = one.compute_capability()
-        return Card(one.name(), f"{major}.{minor}", str(drv.get_driver_version()))
+        return Card(one.name(), f"{major}.{minor}", driver(drv.get_driver_version()))
     except drv.Error as error:
         raise EngineError(f"GPU {device} does not answer: {error}") from error
+
+
+def driver(level: int, file: Path = DRIVER) -> str:
+    """The driver's own version where it tells it: many are of one CUDA level."""
+    try:
+        text = file.read_text("utf-8", errors="replace")
+    except OSError:
+        text = ""
+    version = re.search(r"Kernel Module\b.*?\s(\d+(?:\.\d+)+)", text)
+    return f"{version[1]} (CUDA {level})" if version else f"CUDA {level}"

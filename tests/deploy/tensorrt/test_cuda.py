@@ -74,6 +74,25 @@ def test_every_method_that_we_call_is_in_pycudas_source(binding: str, kind: str)
         assert re.search(exact, block), f"{kind}.{method}"
 
 
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n"
+         "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n", "550.54.15 (CUDA 12040)"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n",
+         "570.86.15 (CUDA 12040)"),
+        ("something else", "CUDA 12040"),
+        (None, "CUDA 12040"),
+    ],
+)  # fmt: skip
+def test_the_driver_is_known_by_its_own_version_where_it_tells_it(
+    tmp_path: Path, text: str | None, version: str
+) -> None:
+    if text is not None:
+        (tmp_path / "version").write_text(text, encoding="utf-8")
+    assert cuda.driver(12040, tmp_path / "version") == version
+
+
 @pytest.mark.slow
 def test_over_a_real_pycuda_all_that_a_lane_holds_is_freed_in_its_thread(tmp_path: Path) -> None:
     wheel = next(CACHE.glob("pycuda-*-cp3*.whl"), None)
