@@ -4,6 +4,9 @@ A `Gpu` is one thread's hold of the device's primary context, the one that Tenso
 too (`pycuda.autoinit` would make a second). pycuda ties what it gives out to the context object of
 its thread: what another thread frees, leaks. So all that a `Gpu` hands out is made, used and freed
 by the thread that opened it.
+
+The annotations are a contract: a test walks this file's syntax tree and holds what it asks of
+pycuda to pycuda's sources.
 """
 
 import importlib.util
@@ -12,12 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import EngineError
+
+if TYPE_CHECKING:
+    import pycuda.driver as drv
 
 Bytes = NDArray[np.uint8]
 
@@ -92,15 +98,16 @@ class PyCuda:
 
         self._drv = drv
         self._number = device
-        self._memory: dict[int, Any] = {}
+        self._memory: dict[int, drv.DeviceAllocation] = {}
         self._pinned: dict[int, Bytes] = {}
-        self._streams: dict[int, Any] = {}
-        self._events: dict[int, Any] = {}
+        self._streams: dict[int, drv.Stream] = {}
+        self._events: dict[int, drv.Event] = {}
 
     def __enter__(self) -> Self:
         with self._errors():
             self._drv.init()
-            self._context = self._drv.Device(self._number).retain_primary_context()
+            device = self._drv.Device(self._number)
+            self._context: drv.Context = device.retain_primary_context()
             self._context.push()
         return self
 
@@ -119,7 +126,7 @@ class PyCuda:
 
     def alloc(self, size: int) -> int:
         with self._errors():
-            memory = self._drv.mem_alloc(size)
+            memory: drv.DeviceAllocation = self._drv.mem_alloc(size)
         self._memory[int(memory)] = memory
         return int(memory)
 
@@ -134,7 +141,7 @@ class PyCuda:
         return array
 
     def unpin(self, array: Bytes) -> None:
-        owner: Any = self._pinned.pop(array.ctypes.data).base
+        owner: drv.PagelockedHostAllocation = self._pinned.pop(array.ctypes.data).base
         with self._errors():
             owner.free()
 
@@ -146,7 +153,8 @@ class PyCuda:
 
     def event(self) -> int:
         with self._errors():
-            event = self._drv.Event()
+            blocking = self._drv.event_flags.BLOCKING_SYNC  # who waits takes no processor time
+            event = self._drv.Event(flags=blocking)
         number = len(self._events) + 1
         self._events[number] = event
         return number

@@ -66,7 +66,10 @@ int cuStreamCreate(void** stream, unsigned flags) {
 }
 int cuStreamDestroy_v2(void* stream) { free(stream); return OK; }
 int cuStreamSynchronize(void* stream) { CHECK return OK; }
-int cuEventCreate(void** event, unsigned flags) { CHECK *event = malloc(1); return OK; }
+int cuEventCreate(void** event, unsigned flags) {
+  CHECK
+  *event = malloc(1); return flags == 1 ? OK : 1; /* who waits sleeps, or refused */
+}
 int cuEventDestroy_v2(void* event) { free(event); return OK; }
 int cuEventRecord(void* event, void* stream) { CHECK return stream ? OK : 1; }
 int cuEventSynchronize(void* event) { CHECK return OK; }
