@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def build(onnx: bytes, facts: Facts, *, timings: Path, open_gpu: OpenGpu) -> byt
         done = pool.submit(_build, onnx, facts, timings=timings, open_gpu=open_gpu, monitor=monitor)
         try:
             plan = done.result()
-            tick(100)
+            with suppress(OSError, ValueError):  # a plan is worth more than its last line
+                tick(100)
             return plan
         finally:
             cancelled.set()  # an interrupt ends the wait, not yet the build

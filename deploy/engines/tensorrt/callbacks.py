@@ -99,7 +99,10 @@ def _summary(errors: Sequence[tuple[Any, str]], *, no_memory: Any) -> tuple[bool
 
 
 def monitor(tick: Callable[[float, str], None], cancelled: threading.Event) -> Any:
-    """Tells `tick` how far a build is (0 to 1, never falling) and what it does; may cancel it."""
+    """Tells `tick` how far a build is (0 to 1, never falling) and what it does; may cancel it.
+
+    A `tick` that raises (a closed terminal) is told no more, and the build goes on.
+    """
     import tensorrt as trt
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the bindings have no types
@@ -107,22 +110,32 @@ def monitor(tick: Callable[[float, str], None], cancelled: threading.Event) -> A
             trt.IProgressMonitor.__init__(self)
             self._phases = Phases()
             self._lock = threading.Lock()
+            self._heard = True
+
+        def _tell(self, note: str) -> None:
+            if not self._heard:
+                return
+            try:
+                tick(self._phases.done(), note)
+            except Exception as error:  # noqa: BLE001  # from here it would cancel the build
+                self._heard = False
+                log.warning("the build's progress cannot be shown: %s", str(error))
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             with self._lock:
                 self._phases.start(phase_name, parent_phase, num_steps)
-                tick(self._phases.done(), phase_name)
+                self._tell(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             with self._lock:
                 self._phases.step(phase_name, step)
-                tick(self._phases.done(), phase_name)
+                self._tell(phase_name)
             return not cancelled.is_set()
 
         def phase_finish(self, phase_name: str) -> None:
             with self._lock:
                 self._phases.finish(phase_name)
-                tick(self._phases.done(), phase_name)
+                self._tell(phase_name)
 
     return Monitor()
 

@@ -57,7 +57,7 @@ def _in_function(function: ast.FunctionDef) -> Iterator[Touch]:
 def _in_class(node: ast.ClassDef, kinds: dict[str, str]) -> Iterator[Touch]:
     for base in filter(None, (_path(base, kinds) for base in node.bases)):
         for method in (one for one in node.body if isinstance(one, ast.FunctionDef)):
-            if method.name != "__init__":
+            if not method.name.startswith("_"):
                 yield Touch(f"{base}.{method.name}", "overrides", (), len(method.args.args))
 
 

@@ -1,6 +1,8 @@
 """Plans over a fake TensorRT: built once, found again, rebuilt where they do not fit."""
 
+import io
 import json
+import sys
 import threading
 from pathlib import Path
 
@@ -154,6 +156,18 @@ def test_cancelling_stops_the_build_at_the_next_step(world: World) -> None:
     assert monitor.step_complete("build", 0) is True
     cancelled.set()
     assert monitor.step_complete("build", 1) is False
+
+
+def test_a_terminal_that_is_closed_does_not_end_the_build(
+    backend: TensorRT, tiny: Bundle, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    closed = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", closed)
+    monkeypatch.setattr(closed, "isatty", closed.close)
+    assert backend.build(tiny, precision="fp16").is_file()
+    (record,) = caplog.records
+    assert "progress cannot be shown: I/O operation on closed file" in record.message
 
 
 @given(

@@ -137,6 +137,7 @@ def test_call_backs_go_through_c_and_back(version: str, stub: Path) -> None:
         [True, "no room"], [False, "odd"], 0, None,
     ]  # fmt: skip
     assert said["monitor"] == [True, False, True, 6]
+    assert said["raising"] is True
 
 
 @pytest.mark.parametrize(
