@@ -80,7 +80,10 @@ class TensorRT:
             except PlanRefused as error:
                 plans.log.warning("%s: building it again", error)
         plan = self._built(bundle, facts, kept)
-        kept.keep(bundle.name, facts, plan)
+        try:
+            kept.keep(bundle.name, facts, plan)
+        except EngineError as error:
+            plans.log.warning("%s: the next start builds it again", error)
         return run(plan)
 
     def _exact(self, bundle: Bundle, precision: Precision) -> Precision:

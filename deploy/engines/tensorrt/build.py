@@ -111,7 +111,8 @@ def _attach(config: Any, timings: Path) -> Any:
     cache = calls.timing_cache(config, old)
     if cache is None or not calls.attach_timing_cache(config, cache):
         log.warning("the timing cache %s does not fit here: building without it", timings)
-        timings.unlink(missing_ok=True)
+        with suppress(OSError):
+            timings.unlink()
         return None
     return cache
 

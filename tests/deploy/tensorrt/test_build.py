@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -15,7 +17,7 @@ from deploy.engines import load_engine
 from deploy.engines import tensorrt as ours
 from deploy.engines.tensorrt import TensorRT, callbacks, cuda
 from deploy.engines.tensorrt.callbacks import Phases
-from deploy.engines.tensorrt.plans import Facts, Plans, profiles
+from deploy.engines.tensorrt.plans import Facts, Plans, profiles, write
 from models.errors import EngineError
 from tests.deploy.tensorrt.fake import World
 
@@ -74,6 +76,16 @@ def test_a_plan_that_was_altered_is_built_again(
     load_and_close(backend, tiny)
     assert world.built == 2
     assert "was altered" in caplog.text
+
+
+def test_a_plan_whose_facts_are_none_is_built_again(
+    backend: TensorRT, tiny: Bundle, world: World, tmp_path: Path
+) -> None:
+    load_and_close(backend, tiny)
+    (about,) = tmp_path.glob("plans/*.json")
+    about.write_text("[]", encoding="utf-8")
+    load_and_close(backend, tiny)
+    assert world.built == 2
 
 
 def test_build_always_builds_and_says_where(
@@ -141,12 +153,50 @@ def test_a_timing_cache_that_does_not_fit_is_left_out(
     assert timings.read_bytes() == b"timings"
 
 
+def test_a_timing_cache_that_neither_fits_nor_goes_away_is_left_alone(
+    backend: TensorRT, tiny: Bundle, world: World, tmp_path: Path
+) -> None:
+    world.no = {"set_timing_cache"}
+    (tmp_path / "plans/11.4.0_Fake_GPU_9.0_.timings").mkdir(parents=True)
+    assert backend.build(tiny, precision="fp16").is_file()
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(
     backend: TensorRT, tiny: Bundle, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(EngineError, match="cannot be kept in"):
         backend.build(tiny, precision="fp16", folder=tmp_path / "file")
+
+
+def test_a_plan_that_cannot_be_kept_is_run_all_the_same(
+    backend: TensorRT, tiny: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "plans").write_text("in the way", encoding="utf-8")
+    load_and_close(backend, tiny)
+    assert "cannot be kept in" in caplog.text
+    assert "the next start builds it again" in caplog.text
+
+
+def test_a_disk_that_is_full_keeps_no_part_of_a_plan(tmp_path: Path) -> None:
+    (tmp_path / "a.plan").write_bytes(b"old")
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write(tmp_path / "a.plan", bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_plan_is_for_whoever_the_user_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "a.plan", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.plan").stat().st_mode & 0o777 == 0o640
 
 
 def test_cancelling_stops_the_build_at_the_next_step(world: World) -> None:
