@@ -14,7 +14,6 @@ MAY_SKIP = (
     "no data pack",
     "NVIDIA GPU",
     "torch-cpu has no int8",
-    "no built pycuda",
     "no network namespace",
     "no small disk can be mounted",
 )

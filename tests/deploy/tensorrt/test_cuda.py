@@ -14,7 +14,7 @@ import pytest
 from deploy.engines.tensorrt import cuda
 from tests.deploy.tensorrt.bindings import CACHE, ROOT, download
 
-PYCUDA = "pycuda==2026.1"
+PYCUDA = "2026.1"  # as in .ci/pycuda
 DRIVER = ("drv", "self._drv")
 KIND = re.compile(r"(dict\[int, )?drv\.(\w+)")
 
@@ -22,10 +22,10 @@ KIND = re.compile(r"(dict\[int, )?drv\.(\w+)")
 @pytest.fixture(scope="module")
 def binding() -> str:
     """The source of pycuda's binding, without comments."""
-    archive = next(CACHE.glob("pycuda-*.tar.gz"), None)
-    if archive is None:
+    archive = CACHE / f"pycuda-{PYCUDA}.tar.gz"
+    if not archive.is_file():
         CACHE.mkdir(parents=True, exist_ok=True)
-        archive = download(PYCUDA, CACHE, source=True)
+        download(f"pycuda=={PYCUDA}", CACHE, source=True)
     with tarfile.open(archive) as files:
         name = next(one for one in files.getnames() if one.endswith("/wrap_cudadrv.cpp"))
         source = files.extractfile(name)
@@ -171,9 +171,9 @@ def test_the_driver_is_known_by_its_own_version_where_it_tells_it(
 
 @pytest.mark.slow
 def test_over_a_real_pycuda_all_that_a_lane_holds_is_freed_in_its_thread(tmp_path: Path) -> None:
-    wheel = next(CACHE.glob("pycuda-*-cp3*.whl"), None)
-    if wheel is None or f"cp3{sys.version_info.minor}-" not in wheel.name:
-        pytest.skip(f"no built pycuda in {CACHE}: README.md here says how to build it")
+    wheel = next(CACHE.glob(f"pycuda-{PYCUDA}-cp3{sys.version_info.minor}-*.whl"), None)
+    if wheel is None:
+        pytest.skip(f"no built pycuda in {CACHE}: .ci/pycuda builds it")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     stub = compile_driver(next((tmp_path / "pycuda").glob("_driver*.so")), tmp_path)
