@@ -12,6 +12,7 @@ from deploy.bundle import Bundle
 from deploy.engines import Engine
 from service import VERSION, problems
 from service.batching import Batcher
+from service.bodies import BoundedBodies
 from service.cameras import Cameras
 from service.counting import CameraLine, PictureCounter, Wiring
 from service.following import SettingsFile
@@ -75,6 +76,7 @@ def create_app(
                         await asyncio.to_thread(close)
 
     app = FastAPI(title="Throng", version=VERSION, summary="Counts people.", lifespan=lifespan)
+    app.add_middleware(BoundedBodies)
     problems.install(app)
     for routes in (counts, cameras, live, health, page):
         app.include_router(routes.router)

@@ -14,8 +14,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveFloat,
-    PositiveInt,
     SecretStr,
     ValidationError,
     field_validator,
@@ -29,28 +27,34 @@ from service.ingest import Ask, Decode
 CAMERA_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 MAX_YAML_BYTES = 1_000_000
 MAX_FRAME_PX = 4096
+MAX_ADDRESS = 2048
 ANCHORS = (yaml.AnchorToken, yaml.AliasToken)  # a few lines of them can be gigabytes
 
 
 Priority = Literal["low", "normal", "high"]
 Pixels = Annotated[int, Field(gt=0, le=MAX_FRAME_PX)]
+Patience = Annotated[float, Field(ge=0.1, le=60)]
+"""Seconds that others may wait, too: eight openings are under way at most."""
+Address = Annotated[SecretStr, Field(max_length=MAX_ADDRESS)]
 
 
 class Section(BaseModel):
+    """Every number has bounds: what is written here ends in sleeps, time-outs and JSON."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Server(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    max_picture_bytes: PositiveInt = 20_000_000
-    max_picture_pixels: PositiveInt = 40_000_000
-    max_picture_side: PositiveInt = 2048
+    max_picture_bytes: int = Field(20_000_000, gt=0, le=1_000_000_000)
+    max_picture_pixels: int = Field(40_000_000, gt=0, le=1_000_000_000)
+    max_picture_side: int = Field(2048, gt=0, le=16_384)
     """Posted pictures with a longer side are scaled down to it before counting."""
-    waiting_pictures: PositiveInt = 8
+    waiting_pictures: int = Field(8, gt=0, le=1000)
     """Posted pictures in work or waiting; beyond that the answer is 503 with Retry-After."""
-    max_cameras: PositiveInt = 256
-    cameras_per_reader: PositiveInt = 8
+    max_cameras: int = Field(256, gt=0, le=10_000)
+    cameras_per_reader: int = Field(8, gt=0, le=1000)
     """Cameras that share one reader process: what a crash of it costs, against 60 MB for each."""
 
 
@@ -62,9 +66,9 @@ class Model(Section):
 
 
 class Batching(Section):
-    wait_ms: PositiveFloat = 5.0
+    wait_ms: float = Field(5.0, gt=0, le=60_000)
     """The oldest frame of a batch waits at most this long for company."""
-    max_age_s: PositiveFloat = 2.0
+    max_age_s: float = Field(2.0, gt=0, le=3600)
     """Frames older than this are dropped before inference, and counted as dropped."""
 
 
@@ -83,17 +87,17 @@ class Zone(Section):
 class Defaults(Section):
     """What a camera does unless its own entry says otherwise."""
 
-    rate: float = Field(2.0, gt=0, le=60)
+    rate: float = Field(2.0, ge=0.001, le=60)
     """Counts a second."""
     size: tuple[Pixels, Pixels] = (768, 432)
     """Width and height of the box that frames are scaled into, their shape kept."""
     preview: Literal["none", "blur", "clear"] = "blur"
     """What pictures of a camera show under the density: nothing, unrecognisable people, all."""
-    stale_after_s: PositiveFloat = 5.0
+    stale_after_s: float = Field(5.0, gt=0, le=3600)
     """A count older than this is marked stale and withdrawn from the metrics."""
     transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: PositiveFloat = 5.0
-    read_timeout_s: PositiveFloat = 2.5
+    open_timeout_s: Patience = 5.0
+    read_timeout_s: Patience = 2.5
     """A silent stream is given up after twice this: the library hands out one old frame first."""
     decode: Decode = "auto"
     """Decode key frames only, or all: `auto` takes the cheaper one that meets the rate."""
@@ -101,17 +105,17 @@ class Defaults(Section):
     """Who comes first where the engine is short of time."""
     check_picture: bool = True
     """Mark counts of black, covered, overexposed and frozen pictures as invalid."""
-    frozen_after_s: PositiveFloat = 60.0
+    frozen_after_s: float = Field(60.0, gt=0, le=86_400)
     """Pictures without any change for so long, noise included, are called frozen."""
 
 
 class Camera(Defaults):
-    source: SecretStr
+    source: Address
     """What is counted, best a small stream: rtsp(s)://, http(s)://, a file path, or `demo`.
 
     May carry a password: never shown.
     """
-    view: SecretStr | None = None
+    view: Address | None = None
     """A larger stream of the same camera, opened only when /v1/cameras/NAME/view.jpg is asked."""
     loop: bool = False
     """Files only: start again at the end."""
@@ -133,7 +137,7 @@ class Camera(Defaults):
 
 
 class History(Section):
-    keep_hours: PositiveFloat = 24.0
+    keep_hours: float = Field(24.0, gt=0, le=100_000)
 
 
 class Settings(Section):

@@ -1,7 +1,9 @@
 """One YAML file: typos are refused by name, and no message ever holds a value."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -38,6 +40,25 @@ def problem_in(file: Path, text: str) -> str:
 def test_without_a_file_the_demo_runs() -> None:
     assert load_settings(None) is DEMO
     assert list(DEMO.cameras) == ["demo"]
+
+
+def numbers(tree: Any) -> Iterator[tuple[str, float]]:
+    """Every number of the settings, by the path of its key."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", one) for key, one in numbers(value))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, value
+
+
+@pytest.mark.parametrize("key", [key for key, _ in numbers(Settings().model_dump())])
+@pytest.mark.parametrize("value", [1e308, 10**30, float("inf"), float("nan"), 0, -1])
+def test_every_number_has_bounds(key: str, value: float) -> None:
+    if (key, value) == ("server.port", 0):
+        return  # any free one
+    section, name = key.split(".")
+    with pytest.raises(ConfigError, match=rf"^test: {key}: "):
+        settings_of({section: {name: value}}, "test")
 
 
 def test_an_empty_file_means_no_cameras_and_every_default(file: Path) -> None:

@@ -37,6 +37,10 @@ def test_a_camera_can_be_put_replaced_and_deleted(client: TestClient) -> None:
         ({"source": "demo", "rate": 0}, "cameras.new.rate: "),
         ({"source": "demo", "size": [100_000, 100_000]}, "cameras.new.size.0: "),
         ({"source": ["demo"]}, "cameras.new.source: "),
+        ({"source": "rtsp://" + "h" * 2048}, "cameras.new.source: "),
+        ({"source": "demo", "view": "rtsp://" + "h" * 2048}, "cameras.new.view: "),
+        ({"source": "demo", "stale_after_s": 1e308}, "cameras.new.stale_after_s: "),
+        ({"source": "demo", "open_timeout_s": 1e9}, "cameras.new.open_timeout_s: "),
     ],
 )
 def test_a_bad_entry_is_a_problem_that_names_the_key(
@@ -51,6 +55,12 @@ def test_a_body_that_is_no_entry_is_a_problem(client: TestClient, body: str) -> 
     answer = client.put("/v1/cameras/new", content=body)
     assert answer.status_code in {400, 422}
     assert answer.json()["code"] in {"request_invalid", "http_400"}
+
+
+def test_a_body_of_more_than_a_megabyte_is_refused(client: TestClient) -> None:
+    for content in (b" " * 1_000_001, iter([b" " * 600_000] * 2)):
+        answer = client.put("/v1/cameras/new", content=content)
+        assert "at most 1000000 bytes" in problem(answer, 413, "http_413")
 
 
 def test_cameras_beyond_the_limit_are_refused(tmp_path: Path, engine: FakeEngine) -> None:
