@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -48,18 +49,21 @@ def create_app(
         parts = _parts(settings, bundle, engine, registry, metrics, history)
         app.state.parts = parts
         history.start()
-        running = [
-            asyncio.create_task(parts.batcher.run()),
-            asyncio.create_task(parts.cameras.watch()),
-            asyncio.create_task(
-                keep_pace(parts.pace, parts.cameras, parts.batcher.tally, show=metrics.load.set)
+        works: dict[str, Coroutine[Any, Any, None]] = {
+            "the batcher": parts.batcher.run(),
+            "the watch over cameras": parts.cameras.watch(),
+            "the pace": keep_pace(
+                parts.pace, parts.cameras, parts.batcher.tally, show=metrics.load.set
             ),
-        ]
+        }
         for name, camera in settings.cameras.items():
             parts.cameras.add(name, camera)
         if file:
             parts.file = SettingsFile(file, settings, parts.cameras)
-            running.append(asyncio.create_task(parts.file.follow()))
+            works["the settings file"] = parts.file.follow()
+        running = [asyncio.create_task(work, name=name) for name, work in works.items()]
+        for task in running:
+            task.add_done_callback(parts.missed)
         try:
             yield
         finally:

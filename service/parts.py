@@ -1,6 +1,7 @@
 """Everything a running service consists of: built in one place, handed to the routes."""
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import Annotated, cast
 
@@ -20,6 +21,8 @@ from service.metrics import Metrics
 from service.pacing import Pace
 from service.settings import Settings
 
+LOG = logging.getLogger(__name__)
+
 
 @dataclass
 class Parts:
@@ -36,10 +39,19 @@ class Parts:
     pictures: PictureCounter
     file: SettingsFile | None = None  # none: the demo, or a test
     ending: asyncio.Event = field(default_factory=asyncio.Event)
+    broken: list[str] = field(default_factory=list)
+    """Why the service can only be started again."""
 
     @property
     def draining(self) -> bool:
         return self.ending.is_set()
+
+    def missed(self, task: asyncio.Task[None]) -> None:
+        """A task ended that ends only when it is cancelled."""
+        if not task.cancelled():
+            error = task.exception()
+            LOG.error("%s ended", task.get_name(), exc_info=error)
+            self.broken.append(f"{task.get_name()} ended ({type(error).__name__}): restart")
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

@@ -18,8 +18,8 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(parts: Service, response: Response) -> dict[str, Any]:
-    """503 while the engine fails or the service ends; cameras that are down do not matter here."""
-    reasons = []
+    """503 while the engine or a part of the service fails, or it ends; cameras may be down."""
+    reasons = [*parts.broken]
     if parts.draining:
         reasons.append("the service is ending")
     if parts.batcher.over:

@@ -45,6 +45,23 @@ def test_an_engine_that_is_over_is_not_ready_at_once_and_says_why(
     assert answer.json()["reasons"] == ["the engine is over: GPU 0 is lost: restart the process"]
 
 
+def test_a_batcher_that_broke_is_not_ready_and_says_so(tmp_path: Path, engine: FakeEngine) -> None:
+    engine.batch = None  # type: ignore[assignment]  # so that the batcher raises at its first frame
+    with api(tmp_path, engine, cameras={"plaza": {"source": "demo", "size": [64, 48]}}) as client:
+        wait_until(
+            lambda: client.get("/readyz").status_code == 503, seconds=10, what="not to be ready"
+        )
+        assert client.get("/readyz").json()["reasons"] == ["the batcher ended (TypeError): restart"]
+
+
+def test_a_watch_that_broke_is_not_ready_and_says_so(client: TestClient) -> None:
+    read(client)
+    client.app.state.parts.hub.states.clear()  # type: ignore[attr-defined]  # a bug
+    wait_until(lambda: client.get("/readyz").status_code == 503, seconds=10, what="it to be seen")
+    reasons = client.get("/readyz").json()["reasons"]
+    assert "the watch over cameras ended (KeyError): restart" in reasons
+
+
 def test_frames_are_conserved_in_the_metrics(client: TestClient) -> None:
     read(client)
     values = dict(
