@@ -19,7 +19,7 @@ from service.history import History
 from service.hub import Hub
 from service.metrics import Metrics
 from service.pacing import Pace
-from service.settings import Settings
+from service.settings import Defaults, Settings
 
 LOG = logging.getLogger(__name__)
 
@@ -41,6 +41,11 @@ class Parts:
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     broken: list[str] = field(default_factory=list)
     """Why the service can only be started again."""
+
+    @property
+    def defaults(self) -> Defaults:
+        """Of cameras that come now: those of the file as it was last applied."""
+        return (self.file.settings if self.file else self.settings).defaults
 
     @property
     def draining(self) -> bool:

@@ -170,6 +170,13 @@ class Settings(Section):
                 raise ValueError(f"camera name {name!r} must match {CAMERA_ID}")
         return cameras
 
+    @model_validator(mode="after")
+    def _all_cameras_fit(self) -> "Settings":
+        if len(self.cameras) > self.server.max_cameras:
+            most = self.server.max_cameras
+            raise ValueError(f"{len(self.cameras)} cameras, and server.max_cameras is {most}")
+        return self
+
 
 DEMO = Settings(cameras={"demo": Camera(source=SecretStr("demo"), preview="clear", rate=2.0)})
 """What runs without a file: the drawn plaza as one camera."""

@@ -45,7 +45,7 @@ async def put_camera(
     The body is a camera's entry as in the YAML. Only rtsp(s) addresses and `demo` may come this
     way: files and http are read where the YAML names them.
     """
-    defaults = parts.settings.defaults.model_dump()
+    defaults = parts.defaults.model_dump()
     tree = {"defaults": defaults, "cameras": {name: settings}}
     entry = settings_of(tree, "body").cameras[name]
     for key, address in (("source", entry.source), ("view", entry.view)):

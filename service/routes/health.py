@@ -36,7 +36,7 @@ async def readyz(parts: Service, response: Response) -> dict[str, Any]:
         "precision": parts.engine.precision,
         "load": round(parts.pace.load, 2),
         "history": parts.history.degraded or "ok",
-        "settings": (parts.file and parts.file.refused) or "ok",
+        "settings": (parts.file and parts.file.problems) or "ok",
     }
 
 

@@ -150,7 +150,7 @@ def _hello(parts: Parts) -> dict[str, Any]:
         "version": VERSION,
         "model": parts.bundle.name,
         "now": timestamp(now()),
-        "stale_after_ms": round(parts.settings.defaults.stale_after_s * 1e3),
+        "stale_after_ms": round(parts.defaults.stale_after_s * 1e3),
         "cameras": cameras,
     }
 

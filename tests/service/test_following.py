@@ -1,12 +1,16 @@
 """Editing the settings file while the service runs: the real app, a real file, a real watcher."""
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from watchfiles import awatch
 
+from service import following
 from service.app import create_app
 from service.settings import load_settings
 from tests.fakes import FakeEngine, TestClient, bundle
@@ -15,27 +19,54 @@ from tests.running import wait_until
 DEMO = {"source": "demo", "rate": 10, "size": [128, 64]}
 
 
-def write(path: Path, cameras: dict[str, Any]) -> None:
+def write(path: Path, cameras: dict[str, Any], **sections: Any) -> None:
     """As careful editors do it: another file takes its place."""
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps({"cameras": cameras}))  # which is YAML, too
+    draft.write_text(json.dumps({"cameras": cameras, **sections}))  # which is YAML, too
     draft.replace(path)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "RETRY_S", 0.1)
+
+
 @pytest.fixture
-def edited(tmp_path: Path) -> Iterator[tuple[Path, TestClient]]:
-    path = tmp_path / "throng.yaml"
+def path(tmp_path: Path) -> Path:
+    """A settings file with two cameras, alone in its folder."""
+    path = tmp_path / "etc" / "throng.yaml"
+    path.parent.mkdir()
     write(path, {"a": DEMO, "b": DEMO})
+    return path
+
+
+@contextmanager
+def served(path: Path) -> Iterator[TestClient]:
+    data = path.parent.parent / "data"
     app = create_app(
-        load_settings(path), bundle=bundle(), engine=FakeEngine(), data=tmp_path, file=path
+        load_settings(path), bundle=bundle(), engine=FakeEngine(), data=data, file=path
     )
     with TestClient(app) as client:
+        yield client
+
+
+@pytest.fixture
+def edited(path: Path) -> Iterator[tuple[Path, TestClient]]:
+    with served(path) as client:
         wait_until(lambda: seq(client, "a") > 0, seconds=20, what="a reading")
         yield path, client
 
 
 def names(client: TestClient) -> set[str]:
     return {camera["id"] for camera in client.get("/v1/cameras").json()["cameras"]}
+
+
+def said(client: TestClient) -> str:
+    """What `/readyz` says of the settings; nothing in them makes the service not ready."""
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    settings: str = answer.json()["settings"]
+    return settings
 
 
 def seq(client: TestClient, name: str) -> int:
@@ -62,16 +93,11 @@ def test_a_changed_entry_starts_that_camera_anew(edited: tuple[Path, TestClient]
 def test_a_bad_edit_is_refused_as_a_whole_and_said(edited: tuple[Path, TestClient]) -> None:
     path, client = edited
     write(path, {"a": DEMO, "c": {**DEMO, "rate": -1}})
-    wait_until(
-        lambda: "cameras.c.rate" in json.dumps(client.get("/readyz").json()),
-        seconds=10,
-        what="the refusal",
-    )
+    wait_until(lambda: "cameras.c.rate" in said(client), seconds=10, what="the refusal")
     assert names(client) == {"a", "b"}
-    assert client.get("/readyz").status_code == 200
     write(path, {"a": DEMO})
     wait_until(lambda: names(client) == {"a"}, seconds=10, what="the next edit")
-    assert client.get("/readyz").json()["settings"] == "ok"
+    assert said(client) == "ok"
 
 
 def test_a_camera_put_by_the_api_survives_an_edit(edited: tuple[Path, TestClient]) -> None:
@@ -79,3 +105,81 @@ def test_a_camera_put_by_the_api_survives_an_edit(edited: tuple[Path, TestClient
     assert client.put("/v1/cameras/mine", json=DEMO).status_code == 201
     write(path, {"a": DEMO})
     wait_until(lambda: names(client) == {"a", "mine"}, seconds=10, what="the edit")
+
+
+def test_sections_that_are_read_at_the_start_are_named_until_they_are_as_they_were(
+    edited: tuple[Path, TestClient],
+) -> None:
+    path, client = edited
+    cameras = {"a": DEMO, "b": DEMO}
+    write(path, cameras, server={"max_cameras": 9}, history={"keep_hours": 1})
+    wait_until(lambda: said(client) != "ok", seconds=10, what="the edit")
+    assert said(client) == "server, history: edits need a restart of the service"
+    write(path, cameras)
+    wait_until(lambda: said(client) == "ok", seconds=10, what="the next edit")
+
+
+def test_a_camera_without_room_is_named_and_comes_in_when_there_is_some(path: Path) -> None:
+    write(path, {"a": DEMO}, server={"max_cameras": 2})
+    with served(path) as client:
+        assert client.put("/v1/cameras/mine", json=DEMO).status_code == 201
+        write(path, {"a": DEMO, "c": DEMO}, server={"max_cameras": 2})
+        wait_until(lambda: said(client) != "ok", seconds=10, what="the edit")
+        assert said(client).startswith("cameras c wait for room: 2 cameras are the limit")
+        assert names(client) == {"a", "mine"}
+        client.delete("/v1/cameras/mine")
+        wait_until(lambda: names(client) == {"a", "c"}, seconds=10, what="camera c")
+        assert said(client) == "ok"
+
+
+def test_cameras_that_are_put_take_the_defaults_of_the_last_edit(path: Path) -> None:
+    write(path, {}, defaults={"preview": "clear"})
+    with served(path) as client:
+        write(path, {"a": DEMO}, defaults={"preview": "none", "stale_after_s": 7})
+        wait_until(lambda: names(client) == {"a"}, seconds=10, what="the edit")
+        assert client.put("/v1/cameras/mine", json=DEMO).json()["preview"] == "none"
+        with client.websocket_connect("/v1/live") as live:
+            assert live.receive_json()["stale_after_ms"] == 7000
+
+
+def test_a_folder_that_is_gone_is_told_and_followed_again_when_it_is_back(
+    edited: tuple[Path, TestClient],
+) -> None:
+    path, client = edited
+    shutil.rmtree(path.parent)
+    wait_until(lambda: "cannot be watched" in said(client), seconds=10, what="it to be told")
+    path.parent.mkdir()
+    write(path, {"a": DEMO})
+    wait_until(lambda: names(client) == {"a"}, seconds=10, what="the edit")
+    write(path, {"c": DEMO})
+    wait_until(lambda: names(client) == {"c"}, seconds=10, what="the next edit")
+    assert said(client) == "ok"
+
+
+def test_a_folder_that_takes_the_place_of_another_is_followed(
+    edited: tuple[Path, TestClient],
+) -> None:
+    path, client = edited
+    path.parent.rename(path.parent.with_name("old"))
+    path.parent.mkdir()
+    write(path, {"c": DEMO})
+    wait_until(lambda: names(client) == {"c"}, seconds=10, what="the edit")
+    write(path, {"d": DEMO})
+    wait_until(lambda: names(client) == {"d"}, seconds=10, what="the next edit")
+
+
+def test_a_machine_without_free_watches_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = iter([OSError(28, "no space left on device")])
+
+    def watched(*args: Any, **options: Any) -> AsyncIterator[Any]:
+        for error in full:
+            raise error
+        return awatch(*args, **options)
+
+    monkeypatch.setattr(following, "awatch", watched)
+    with served(path) as client:
+        wait_until(lambda: "no space left" in said(client), seconds=10, what="it to be told")
+        write(path, {"c": DEMO})
+        wait_until(lambda: names(client) == {"c"}, seconds=10, what="the edit")

@@ -232,6 +232,14 @@ def test_other_camera_names_are_refused(name: str) -> None:
         settings_of({"cameras": {name: {"source": "demo"}}}, "test")
 
 
+def test_more_cameras_than_the_limit_are_refused_before_anything_starts() -> None:
+    tree: dict[str, Any] = {"server": {"max_cameras": 1}, "cameras": {"a": {"source": "demo"}}}
+    assert settings_of(tree, "test").cameras
+    tree["cameras"]["b"] = {"source": "demo"}
+    with pytest.raises(ConfigError, match=r"2 cameras, and server\.max_cameras is 1"):
+        settings_of(tree, "test")
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5),
