@@ -5,6 +5,7 @@ cannot be written, is lost and counted.
 """
 
 import json
+import math
 import queue
 import sqlite3
 import threading
@@ -36,6 +37,8 @@ CREATE TABLE IF NOT EXISTS readings (
     PRIMARY KEY (camera, captured_at)
 ) WITHOUT ROWID
 """
+_BY_TIME = "CREATE INDEX IF NOT EXISTS readings_by_time ON readings (captured_at)"  # for the sweep
+_SWEEP = "DELETE FROM readings WHERE captured_at < ?"
 
 
 class History:
@@ -51,6 +54,7 @@ class History:
             with self._connection() as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute(_SCHEMA)
+                connection.execute(_BY_TIME)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"history cannot be kept at {path}: {error}; choose --data"
@@ -100,17 +104,17 @@ class History:
             yield connection
 
     def _write(self) -> None:
-        swept_s = 0.0
+        swept_s = -math.inf
         open_ = True
         while open_:
             batch, open_ = self._collect()
             try:
                 with self._connection() as connection:
                     self._insert(connection, batch)
-                    if time.monotonic() - swept_s > SWEEP_S or not swept_s:
-                        swept_s = time.monotonic()
-                        oldest = time.time() - self._keep_s
-                        connection.execute("DELETE FROM readings WHERE captured_at < ?", (oldest,))
+                    due = time.monotonic() - swept_s > SWEEP_S
+                    if due:
+                        connection.execute(_SWEEP, (time.time() - self._keep_s,))
+                swept_s = time.monotonic() if due else swept_s
                 self._metrics.history_written.inc(len(batch))
                 self.degraded = ""
             except sqlite3.Error as error:

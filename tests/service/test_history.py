@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,8 +32,13 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def history(tmp_path: Path, registry: CollectorRegistry) -> Iterator[History]:
-    history = History(tmp_path / "deep" / "history.sqlite", Keep(keep_hours=1), Metrics(registry))
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "history.sqlite"
+
+
+@pytest.fixture
+def history(database: Path, registry: CollectorRegistry) -> Iterator[History]:
+    history = History(database, Keep(keep_hours=1), Metrics(registry))
     yield history
     if history_runs():
         history.close()
@@ -87,6 +92,37 @@ def test_what_is_older_than_the_keeping_is_swept(history: History) -> None:
     history.add(reading(60, count=2))
     history.close()
     assert hour(history) == ([2], False)
+
+
+def test_a_sweep_that_fails_is_made_with_the_next_readings(
+    history: History, registry: CollectorRegistry, database: Path
+) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "CREATE TRIGGER stuck BEFORE DELETE ON readings BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        old = ("gate", NOW.timestamp() - 3700, 1, 1, 1, "{}")
+        connection.execute("INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?)", old)
+    history.start()
+    history.add(reading(3))
+    wait_until(lambda: lost(registry) == 1, seconds=10, what="the sweep to fail")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DROP TRIGGER stuck")
+    history.add(reading(2, count=2))
+    history.close()
+    assert hour(history) == ([2], False)
+
+
+def test_a_sweep_reads_only_what_it_deletes_also_in_a_history_of_before(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(module._SCHEMA)
+    History(file, Keep(), Metrics(CollectorRegistry()))
+    with closing(sqlite3.connect(file)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {module._SWEEP}", (0,)).fetchall()
+    [(*_, step)] = plan
+    assert step.startswith("SEARCH")
+    assert step.endswith("INDEX readings_by_time (captured_at<?)")
 
 
 def test_a_history_outlives_its_service(
