@@ -5,9 +5,10 @@ nothing once the streams are full. Thread pinning is off: decoders share the cor
 """
 
 import importlib.util
+import logging
 import os
 import threading
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,14 @@ from deploy.bundle import Bundle
 from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
 from models.errors import EngineError
 
-SIZES_KEPT = 8  # compiled graphs; the least recently used goes first
+LOG = logging.getLogger(__name__)
+
+PLACES = 32.0  # for compiled graphs; of throng-m, a place is 14 MB in int8 and about 40 in fp32
+PLACE_PX = 768 * 432
+OFTEN = 1000  # uses after which those of all graphs count half: what was used once may go
+THRASHING = 20  # graphs compiled again: each costs as long as twenty frames and more
+
+Shape = tuple[int, ...]
 
 
 class OpenVinoEngine:
@@ -46,7 +54,9 @@ class OpenVinoEngine:
             raise EngineError(
                 f"OpenVINO cannot read bundle {bundle.name}: {_line(error)}"
             ) from error
-        self._graphs: OrderedDict[tuple[int, ...], _Graph] = OrderedDict()
+        self._graphs: dict[Shape, _Graph] = {}
+        self._dropped: deque[Shape] = deque(maxlen=100)
+        self._again = 0  # graphs that were compiled once more
         self._choosing = threading.Lock()
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="openvino")
@@ -67,13 +77,16 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {frames_NHW3.shape}: {_line(error)}") from error
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
+    def _request(self, shape: Shape) -> Any:
         """This thread's request for a shape. A graph that was dropped takes its requests along."""
         with self._choosing:
-            graph = self._graphs.setdefault(shape, _Graph(self._compile))
-            self._graphs.move_to_end(shape)
-            if len(self._graphs) > SIZES_KEPT:
-                self._graphs.popitem(last=False)
+            if shape not in self._graphs:
+                self._make_room(shape)
+            graph = self._graphs[shape]
+            graph.uses += 1
+            if graph.uses > OFTEN:
+                for one in self._graphs.values():
+                    one.uses //= 2
             kept = set(self._graphs.values())
         own: dict[_Graph, Any] = self._own.__dict__.setdefault("requests", {})
         for gone in own.keys() - kept:
@@ -82,7 +95,24 @@ class OpenVinoEngine:
             own[graph] = graph.compiled(shape).create_infer_request()
         return own[graph]
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
+    def _make_room(self, shape: Shape) -> None:
+        """The least used graph goes first, of equals the newest: the rest stays, also where sizes
+        come in turn and are one too many, and where pictures of all sizes are posted."""
+        while self._graphs and sum(map(_places, (*self._graphs, shape))) > PLACES:
+            seldom = min(reversed(self._graphs), key=lambda one: self._graphs[one].uses)
+            del self._graphs[seldom]
+            self._dropped.append(seldom)
+        self._graphs[shape] = _Graph(self._compile)
+        again = shape in self._dropped
+        self._again += again
+        if again and self._again == THRASHING:
+            LOG.warning(
+                "frames come in more sizes than graphs are kept of (%d now), and graphs are "
+                "compiled again and again: give cameras fewer sizes",
+                len(self._graphs),
+            )
+
+    def _compile(self, shape: Shape) -> Any:
         model = self._model.clone()
         model.reshape(list(shape))
         return self._core.compile_model(model, "CPU", self._options)
@@ -91,12 +121,13 @@ class OpenVinoEngine:
 class _Graph:
     """Compiled once, by the first thread that needs it; other sizes go on meanwhile."""
 
-    def __init__(self, build: Callable[[tuple[int, ...]], Any]) -> None:
+    def __init__(self, build: Callable[[Shape], Any]) -> None:
         self._build = build
+        self.uses = 0
         self._lock = threading.Lock()
         self._compiled: Any = None
 
-    def compiled(self, shape: tuple[int, ...]) -> Any:
+    def compiled(self, shape: Shape) -> Any:
         with self._lock:
             if self._compiled is None:
                 self._compiled = self._build(shape)
@@ -138,6 +169,12 @@ def options_of(core: Any, *, precision: str, lanes: int) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": "bf16" if coarse else "f32",
         "ENABLE_CPU_PINNING": False,
     }
+
+
+def _places(shape: Shape) -> float:
+    """What a graph takes whatever its size, and as much again for each 768 x 432 pixels."""
+    number, height, width, _ = shape
+    return 1 + number * height * width / PLACE_PX
 
 
 def model_of(bundle: Bundle, precision: str) -> Path:

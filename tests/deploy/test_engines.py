@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def test_openvino_keeps_few_sizes_and_answers_all(
     reason = BACKENDS["openvino"].unavailable()
     if reason:
         pytest.skip(reason)
-    monkeypatch.setattr(on_openvino, "SIZES_KEPT", 2)
+    monkeypatch.setattr(on_openvino, "PLACES", 2.5)
     engine = on_openvino.OpenVinoEngine(tiny, precision="fp32", lanes=2)
     for size in (*SIZES, *SIZES):
         frames_NHW3 = noise(1, *size)
@@ -172,3 +173,63 @@ def test_openvino_keeps_few_sizes_and_answers_all(
         np.testing.assert_allclose(maps, by_net(net, frames_NHW3), atol=1e-4)
         assert len(engine._graphs) <= 2
     engine.close()
+
+
+class Compiling(on_openvino.OpenVinoEngine):
+    """Notes what it compiles."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, precision="fp32", lanes=1)
+        self.compiled: list[tuple[int, ...]] = []
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        self.compiled.append(shape)
+        return super()._compile(shape)
+
+
+@pytest.fixture
+def cramped(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compiling]:
+    """OpenVINO with room for three small sizes."""
+    if reason := BACKENDS["openvino"].unavailable():
+        pytest.skip(reason)
+    monkeypatch.setattr(on_openvino, "PLACES", 3.5)
+    engine = Compiling(tiny)
+    yield engine
+    engine.close()
+
+
+def test_openvino_keeps_most_sizes_where_they_come_in_turn_and_are_one_too_many(
+    cramped: Compiling, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(15):
+        for size in SIZES:
+            cramped.submit(noise(1, *size)).result()
+    assert len(cramped.compiled) <= 2 * 15 + 2
+    assert caplog.text.count("give cameras fewer sizes") == 1
+
+
+def test_openvino_keeps_the_sizes_of_cameras_whatever_is_posted(cramped: Compiling) -> None:
+    cameras, posted = SIZES[:2], [(16, 16 * number) for number in range(3, 9)]
+    for size in (*cameras, *cameras, *posted, *cameras):
+        cramped.submit(noise(1, *size)).result()
+    assert len(cramped.compiled) == len(cameras) + len(posted)
+
+
+def test_a_size_that_was_used_much_goes_when_others_have_been_used_for_long(
+    cramped: Compiling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_openvino, "OFTEN", 8)
+    first, *others = SIZES
+    for size in (*[first] * 8, *others[:2] * 24, others[2], first):
+        cramped.submit(noise(1, *size)).result()
+    assert cramped.compiled.count((1, *first, 3)) == 2
+
+
+def test_large_sizes_take_the_room_of_many_small_ones(
+    cramped: Compiling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_openvino, "PLACE_PX", 32 * 32)
+    for _ in range(2):
+        for size in ((16, 16), (16, 32), (64, 64)):
+            cramped.submit(noise(1, *size)).result()
+    assert cramped.compiled.count((1, 64, 64, 3)) == 2
