@@ -46,8 +46,6 @@ class Delivered:
     """Of the asked rate, over all cameras."""
     worst_share: float
     """Of the worst camera."""
-    grain: float
-    """What one reading of one camera is of its share: a window may cut one off."""
     fresh: Fresh | None
     """None where not one reading came."""
     silent: Sequence[str]
@@ -142,12 +140,15 @@ def delivered_in(
     began_s, ended_s = window
     seconds = ended_s - began_s
     came: dict[str, list[float]] = {camera: [] for camera in rates}
+    before_s = dict.fromkeys(rates, began_s)
     ages_s = []
     for one in heard:
         for camera, received_s, captured_s in one.readings:
             if began_s <= received_s < ended_s and camera in came:
                 came[camera].append(received_s)
                 ages_s.append(received_s - captured_s)
+            elif received_s < began_s:
+                before_s[camera] = received_s
     troubled = {
         camera
         for one in heard
@@ -165,9 +166,9 @@ def delivered_in(
         heatmaps_per_s=pictures / seconds,
         share=min(1.0, len(ages_s) / seconds / sum(rates.values())),
         worst_share=min(
-            min(1.0, len(times_s) / (rates[camera] * seconds)) for camera, times_s in came.items()
+            _share(times_s, rates[camera], since_s=before_s[camera], ended_s=ended_s)
+            for camera, times_s in came.items()
         ),
-        grain=1 / (min(rates.values()) * seconds),
         fresh=_fresh(ages_s),
         silent=sorted(troubled),
         cut_off="; ".join(one.ended for one in heard if one.ended),
@@ -182,11 +183,20 @@ def not_held(delivered: Delivered, goal: Goal) -> str:
         return "no readings came"
     if delivered.silent:
         return f"{len(delivered.silent)} cameras stale or not live"
-    if delivered.worst_share + delivered.grain < goal.share:
-        return f"a camera at {delivered.worst_share:.0%} of its rate"
+    if delivered.worst_share < goal.share:
+        return f"a camera at {delivered.worst_share:.1%} of its rate"
     if delivered.fresh.p99_ms >= 1e3 * goal.fresh_s:
         return f"p99 of {delivered.fresh.p99_ms:.0f} ms"
     return ""
+
+
+def _share(times_s: Sequence[float], rate: float, *, since_s: float, ended_s: float) -> float:
+    """Of the rate, by the time that so many readings took since the last one before the window.
+
+    To its last one, or until one more was due: no reading is cut in two by an edge.
+    """
+    until_s = max(times_s[-1] if times_s else since_s, ended_s - 1 / rate)
+    return min(1.0, len(times_s) / (rate * max(until_s - since_s, 1 / rate)))
 
 
 def _silence_s(times_s: Sequence[float], window: tuple[float, float]) -> float:

@@ -17,6 +17,7 @@ from service.ingest import kind_of
 from service.settings import settings_of
 
 SHORT_S = 15.0  # windows of the search; what it finds is confirmed by a long one
+READINGS = 25  # of each camera at least: that one is lost must not decide the search
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def bench(prober: Prober, plan: Plan, say: Callable[[str], None]) -> Report:
         return tried[-1].held
 
     if plan.cameras is None:
-        found = most_held(lambda n: holds(n, SHORT_S), start=plan.start, most=plan.most)
+        short_s = max(SHORT_S, READINGS / prober.load.rate)
+        found = most_held(lambda n: holds(n, short_s), start=plan.start, most=plan.most)
         held = confirmed(lambda n: holds(n, plan.seconds), found)
     else:
         held = plan.cameras if holds(plan.cameras, plan.seconds) else 0

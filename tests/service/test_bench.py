@@ -33,7 +33,7 @@ BUSY = {**dict.fromkeys(STAGES, 0.0), "readers": 1.0, "engine": 0.5}
 def probe(cameras: int, why: str = "") -> Probe:
     got = Delivered(
         counts_per_s=2.0 * cameras, heatmaps_per_s=0.5 * cameras, share=1.0, worst_share=0.99,
-        grain=0.01, fresh=Fresh(20.0, 40.0, 60.0), silent=[], cut_off="",
+        fresh=Fresh(20.0, 40.0, 60.0), silent=[], cut_off="",
     )  # fmt: skip
     return Probe(
         cameras, 60.0, why, got,
@@ -77,6 +77,12 @@ def test_what_the_search_finds_is_confirmed_and_measured_at_part_of_the_load(
     assert (found.held, found.full.cameras, found.part and found.part.cameras) == (10, 10, 7)
     assert len(lines) == 2 + len(tried)
     assert lines[4].startswith("16 cameras, 15 s: not held: slow")
+
+
+def test_the_windows_of_a_search_are_as_long_as_slow_cameras_need(scripted: Scripted) -> None:
+    slow = Scripted(Load([SOURCE], rate=0.5))
+    found = found_by(slow, Plan(start=10, most=10, seconds=60.0, part=0))
+    assert [one.seconds for one in found.probes] == [50.0, 60.0]
 
 
 def test_a_fixed_number_is_not_searched_and_may_not_be_held(scripted: Scripted) -> None:
