@@ -2,7 +2,7 @@
 
 python -m tests.faults                       all faults: service/results/faults.md
 python -m tests.faults -k stall              some of them, any option of pytest: printed only
-python -m tests.faults soak --minutes 30     memory over time: service/results/soak.md
+python -m tests.faults soak --minutes 30     memory over time: service/results/*-soak-*
 """
 
 # ruff: noqa: T201
@@ -44,9 +44,10 @@ def main() -> int:
         return faults(sys.argv[1:])
     parser = argparse.ArgumentParser(description="Memory of a running service over time.")
     parser.add_argument("--minutes", type=float, default=30)
-    page = soak.soak(parser.parse_args(sys.argv[2:]).minutes)
-    print(page)
-    write(soak.PAGE, page)
+    data, text, plot = soak.save(soak.soak(parser.parse_args(sys.argv[2:]).minutes))
+    print(text.read_text())
+    for path in (data, text, plot):
+        print(f"written: {path}")
     return 0
 
 
