@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from tests.running import ROOT
 
 PAGE = ROOT / "service" / "results" / "faults.md"
@@ -118,7 +120,22 @@ def where() -> str:
     )
 
 
-def page(figures: Iterable[Figure]) -> str:
+class Outcomes:
+    """A plug-in of pytest. Which faults have no row, or none to be believed, and why."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = report.nodeid.rpartition("::")[2]
+        if report.failed:
+            self.lines.append(f"- **FAILED**: {name}")
+        elif report.skipped:
+            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            self.lines.append(f"- not made: {name} ({why})")
+
+
+def page(figures: Iterable[Figure], outcomes: Outcomes) -> str:
     rows = [figure.row() for figure in figures]
     return "\n".join(
         (
@@ -135,6 +152,7 @@ def page(figures: Iterable[Figure]) -> str:
             "| fault | made by | detected | recovered | gap | shown | others | |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
+            *(["", *outcomes.lines] if outcomes.lines else []),
             "",
         )
     )
