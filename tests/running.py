@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +49,15 @@ def wait_until(holds: Callable[[], bool], *, seconds: float, what: str) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Running]:
-    """`throng serve` with its history and log in `folder`, ready to answer."""
+def serving(
+    folder: Path, *arguments: str, throng: Sequence[str] = ("service",)
+) -> Iterator[Running]:
+    """`throng serve` with its history and log in `folder`, ready to answer.
+
+    `throng` is the module that is run for it, with what it wants to be told first.
+    """
     port, log = free_port(), folder / "serve.log"
-    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", *throng, "serve", "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--data", str(folder / "data"), *arguments],

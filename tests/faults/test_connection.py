@@ -77,6 +77,24 @@ def test_a_network_that_falls_silent_is_seen_and_the_count_comes_back_with_it(
         )
 
 
+def test_a_network_that_delays_the_stream_makes_counts_old_and_stops_none(
+    shared: Town, steady: Camera, record: Record
+) -> None:
+    fault = Fault("1 s of delay", "proxy forwards everything 1 s later", recover_s=2, gap_s=2.5)
+    with Proxy(steady.port) as proxy, shared.camera("late", address(proxy.port)) as victim:
+        victim.wait_live()
+        began_s = time.monotonic()
+        figure = victim.endures(fault, begin=lambda: proxy.harm(Harm(delay_s=1)), seconds=6)
+        late = [
+            one.message["age_ms"]
+            for one in shared.diary.fresh(victim.name, since_s=began_s + 3)
+            if one.at_s < began_s + 6
+        ]
+        assert len(late) > 5
+        assert min(late) > 900
+        record(figure)
+
+
 @pytest.mark.long
 def test_a_camera_that_stops_sending_is_seen_and_counted_when_it_goes_on(
     shared: Town, clips: Clips, record: Record

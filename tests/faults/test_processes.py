@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,6 +181,40 @@ def deaf(url: str) -> Iterator[None]:
         text = json.dumps({"type": "subscribe", "heatmaps": True}).encode()
         one.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)  # masked with zeros
         yield
+
+
+def test_an_engine_that_raises_is_told_and_counts_again_once_it_works(
+    tmp_path: Path, steady: Camera, record: Record
+) -> None:
+    made = "every inference fails; detected: not ready, no count shown"
+    fault = Fault("engine raising", made, 10, 5, shown=("not ready",))
+    broken = tmp_path / "broken"
+    throng = ("tests.faults.raising", str(broken))
+    with town(tmp_path, steady.port, throng=throng) as one:
+        victim = one.victim(STEADY)
+        began_s = time.monotonic()
+        broken.touch()
+        wait_until(
+            lambda: not ready(one) and ("throng_people", "") not in one.samples(STEADY),
+            seconds=20,
+            what="the failure to be told",
+        )
+        noticed_s = time.monotonic()
+        assert one.running.get("/healthz")
+        assert one.samples(STEADY)["throng_frames_failed_total", "engine"] > 0
+        victim.frames_are_accounted_for()
+        end_s = time.monotonic()
+        broken.unlink()
+        back_s = victim.recovered(fault, since_s=end_s)
+        wait_until(lambda: ready(one), seconds=5, what="the service to be ready")
+        record(Figure(fault, "not ready", noticed_s - began_s, back_s - end_s))
+
+
+def ready(one: Town) -> bool:
+    try:
+        return bool(json.loads(one.running.get("/readyz"))["ready"])
+    except urllib.error.HTTPError:
+        return False
 
 
 def test_counting_goes_on_while_the_disk_is_full(

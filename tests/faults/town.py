@@ -3,7 +3,7 @@
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +99,12 @@ def town(
     *,
     server: Mapping[str, Any] | None = None,
     cameras: Mapping[str, Any] | None = None,
+    throng: Sequence[str] = ("service",),
 ) -> Iterator[Town]:
-    """A service with the camera at `port` as its steady one; the rest are parts of its YAML."""
+    """A service with the camera at `port` as its steady one.
+
+    `server` and `cameras` are parts of its YAML; `throng` is what runs it.
+    """
     tree = {
         "server": dict(server or {}),
         "defaults": DEFAULTS,
@@ -109,7 +113,7 @@ def town(
     config = folder / "throng.yaml"
     config.write_text(yaml.safe_dump(tree))
     with (
-        serving(folder, "--config", str(config)) as running,
+        serving(folder, "--config", str(config), throng=throng) as running,
         listening(running.url) as diary,
     ):
         one = Town(running, diary)
