@@ -34,6 +34,8 @@ class Harm:
     """Accept new connections, and close them."""
     hold_s: float = 0.0
     """Refused connections are held for so long before they are closed."""
+    cut_s: float | None = None
+    """Connections are cut so long after their first packet."""
     drop: float = 0.0
     """The share of RTP packets that get lost."""
     corrupt: float = 0.0
@@ -62,9 +64,11 @@ class Proxy:
         self.camera_port = camera_port
         self.accepted = 0
         self.most_at_once = 0
+        """Connections before their first packet."""
         self.port = 0
         self._harm, self._random = Harm(), Random(0)
         self._open: set[StreamWriter] = set()
+        self._opening: set[StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._started, self._ended = threading.Event(), asyncio.Event()
         self._flowing = asyncio.Event()
@@ -122,7 +126,8 @@ class Proxy:
     async def _accept(self, reader: StreamReader, client: StreamWriter) -> None:
         self.accepted += 1
         self._open.add(client)
-        self.most_at_once = max(self.most_at_once, len(self._open))
+        self._opening.add(client)
+        self.most_at_once = max(self.most_at_once, len(self._opening))
         try:
             if self._harm.refuse:
                 await asyncio.sleep(self._harm.hold_s)
@@ -133,6 +138,7 @@ class Proxy:
         finally:
             client.transport.abort()
             self._open.discard(client)
+            self._opening.discard(client)
 
     async def _connect(self, reader: StreamReader, client: StreamWriter) -> None:
         answers, camera = await asyncio.open_connection("127.0.0.1", self.camera_port)
@@ -167,6 +173,10 @@ class Proxy:
             due_s, piece = await late.get()
             await asyncio.sleep(max(0.0, due_s - self._loop.time()))
             await self._flowing.wait()
+            if piece[:1] == b"$" and line.client in self._opening:
+                self._opening.discard(line.client)
+                if self._harm.cut_s is not None:
+                    self._loop.call_later(self._harm.cut_s, line.client.transport.abort)
             line.client.write(piece)
             await line.client.drain()
 

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.faults.camera import Camera, address
+from tests.faults.camera import Camera, address, camera
+from tests.faults.clips import Clips
 from tests.faults.conftest import Record
 from tests.faults.figures import Fault, Figure
 from tests.faults.processes import alive, children, held
@@ -26,6 +27,7 @@ from tests.running import wait_until
 pytestmark = pytest.mark.slow
 
 FLAPPING = 50
+LIVE_S = 4.0
 OPENS_AT_ONCE = 8
 GONE = ("down", "stalled", "connecting")
 
@@ -121,28 +123,48 @@ def test_no_reader_outlives_a_killed_service(
         record(Figure(fault, "gone", detected_s=time.monotonic() - began_s))
 
 
-def test_fifty_flapping_cameras_open_eight_at_once_and_pile_nothing_up(
-    tmp_path: Path, steady: Camera, record: Record
+@pytest.mark.parametrize(
+    ("name", "made", "harm"),
+    [
+        ("flapping", f"proxy cuts each {LIVE_S:g} s after its first packet", Harm(cut_s=LIVE_S)),
+        pytest.param(
+            *("refused", "proxy accepts, holds 0.5 s, closes", Harm(refuse=True, hold_s=0.5)),
+            marks=pytest.mark.long,
+        ),
+    ],
+)
+@pytest.mark.timeout(240)
+def test_fifty_cameras_that_come_and_go_open_eight_at_once_and_pile_nothing_up(
+    tmp_path: Path, clips: Clips, steady: Camera, record: Record, name: str, made: str, harm: Harm
 ) -> None:
-    fault = Fault("50 cameras flapping", "proxy accepts, holds 0.5 s, closes", shown=GONE)
-    with Proxy(steady.port) as proxy, town(tmp_path, steady.port) as one:
-        proxy.harm(Harm(refuse=True, hold_s=0.5))
+    fault = Fault(f"50 cameras {name}", made, shown=(*GONE, "live"))
+    with (
+        camera(clips.plaza) as server,
+        Proxy(server.port) as proxy,
+        town(tmp_path, steady.port) as one,
+    ):
+        proxy.harm(harm)
         began_s = time.monotonic()
-        names = [f"flaps-{number}" for number in range(FLAPPING)]
-        for name in names:
-            one.put(name, address(proxy.port))
-        wait_until(lambda: proxy.accepted >= FLAPPING, seconds=30, what="a first round")
+        flapping = [one.victim(f"flaps-{number}") for number in range(FLAPPING)]
+        for each in flapping:
+            one.put(each.name, address(proxy.port))
+        wait_until(lambda: proxy.accepted >= FLAPPING, seconds=60, what="a first round")
         first = held(one.pid)
-        wait_until(lambda: proxy.accepted >= 3 * FLAPPING, seconds=40, what="two more rounds")
+        wait_until(lambda: proxy.accepted >= 3 * FLAPPING, seconds=90, what="two more rounds")
         third = held(one.pid)
-        state = one.described(names[0])["state"]
+        state = flapping[0].state
         steady_rate = one.steady(began_s, time.monotonic())
 
+        lived = sum(bool(each.states("live", since_s=began_s)) for each in flapping)
+        assert lived == (0 if harm.refuse else FLAPPING)
         assert proxy.most_at_once <= OPENS_AT_ONCE
         assert third.files <= first.files + OPENS_AT_ONCE
         assert third.threads <= first.threads + OPENS_AT_ONCE
-        assert third.processes == first.processes
-        note = f"at most {proxy.most_at_once} opens at once, {proxy.accepted} in all"
+        assert third.processes <= first.processes
+        note = (
+            f"at most {proxy.most_at_once} opens at once, {proxy.accepted} in all; "
+            f"{lived} cameras were live now and then"
+        )
         record(Figure(fault, state, steady=steady_rate, note=note))
 
 

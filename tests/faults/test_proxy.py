@@ -115,6 +115,20 @@ def test_refused_connections_are_held_and_closed_and_counted(camera: int) -> Non
         assert (proxy.accepted, proxy.most_at_once) == (2, 2)
 
 
+def test_a_cut_connection_had_its_packets_for_a_moment(camera: int) -> None:
+    with Proxy(camera) as proxy:
+        proxy.harm(Harm(cut_s=0.3))
+        with client(proxy) as one:
+            began_s = time.monotonic()
+            one.settimeout(5)
+            data = b""
+            with suppress(ConnectionResetError):
+                while more := one.recv(65_536):
+                    data += more
+            assert time.monotonic() - began_s > 0.25
+            assert data == SENT
+
+
 def test_a_dropped_share_is_lost_and_the_rest_is_whole(camera: int) -> None:
     left = packets(through(camera, Harm(drop=0.2)))
     assert 0.7 * PACKETS < len(left) < 0.9 * PACKETS
