@@ -9,7 +9,7 @@ from service.ingest import Ask, Frame, Open, Watch, _address, _video
 
 def _frames(ask: Ask, watch: Watch) -> Iterator[Frame]:
     """HLS comes a segment at once, so it is played at the pace of its time stamps."""
-    _address.resolve(ask.source)
+    _address.resolve(ask.source, watch)
     playlist = re.split("[?#]", ask.source)[0].endswith(".m3u8")
     options = {"protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto"}
     try:

@@ -6,7 +6,7 @@ from service.ingest import Ask, Frame, Open, Watch, _address, _video
 
 
 def _frames(ask: Ask, watch: Watch) -> Iterator[Frame]:
-    _address.resolve(ask.source)
+    _address.resolve(ask.source, watch)
     options = {
         "rtsp_transport": ask.transport,
         "allowed_media_types": "video",  # the camera need not even send its sound

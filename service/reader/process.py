@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from service.ingest import Ask, Frame, Lost, Stream
+from service.ingest._address import LOOKUP_S
 from service.reader import wire
 from service.reader.slot import Slot
 
@@ -37,6 +38,7 @@ class Attempt:
         self.slot = Slot.create(ask.size[0] * ask.size[1])
         self.ended: asyncio.Future[wire.Ended] = asyncio.get_running_loop().create_future()
         self.opened = asyncio.Event()  # also set when it ended
+        self._begun_s = self.slot.packet_s
         self._ears, self._process = ears, process
 
     @property
@@ -51,9 +53,16 @@ class Attempt:
 
     @property
     def hangs(self) -> bool:
-        """Its thread shows no sign of life for longer than the library's own time-outs allow."""
-        patience_s = max(HUNG_S, 1.5 * self.ask.open_timeout_s, 3 * self.ask.read_timeout_s)
-        return time.monotonic() - max(self.slot.packet_s, self.slot.alive_s) > patience_s
+        """Its thread shows no sign of life for longer than the library's own time-outs allow.
+
+        Opening, it looks the name up once more, then connects, then learns what the stream is.
+        """
+        if self.slot.packet_s == self._begun_s:
+            allowed_s = LOOKUP_S + 2 * self.ask.open_timeout_s
+        else:
+            allowed_s = 3 * self.ask.read_timeout_s
+        silent_s = time.monotonic() - max(self.slot.packet_s, self.slot.alive_s)
+        return silent_s > max(HUNG_S, allowed_s)
 
     def set_rate(self, rate: float) -> None:
         self._process.say(wire.Rate(self.number, rate))

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -164,6 +164,45 @@ async def test_a_process_that_hangs_is_killed_and_only_the_one_that_hung_is_blam
         all_of_them.look_after()
         assert (await asyncio.wait_for(attempt.ended, 5)).why == "crashed"
         assert (await asyncio.wait_for(patient.ended, 5)).why == "failed"
+
+
+async def test_opening_may_take_as_long_as_a_lookup_and_two_time_outs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "HUNG_S", 0.1)
+    monkeypatch.setattr(process, "LOOKUP_S", 0.5)
+    async with readers() as (all_of_them, _):
+        other, _ = await read(all_of_them)
+        os.kill(other.reader, signal.SIGSTOP)
+        began_s = time.monotonic()
+        ask = replace(DEMO, open_timeout_s=0.3, read_timeout_s=0.01)
+        attempt = all_of_them.begin(ask, Notes())
+        await until(lambda: attempt.hangs)
+        assert time.monotonic() - began_s > 1.1
+
+
+@pytest.mark.slow
+async def test_a_name_that_nobody_answers_for_costs_no_other_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = "import socket, time\n\ndef late(*_):\n    time.sleep(4)\n    raise OSError\n\n"
+    (tmp_path / "sitecustomize.py").write_text(f"{late}socket.getaddrinfo = late\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(process, "HUNG_S", 2.5)
+    monkeypatch.setattr(process, "LOOKUP_S", 0.0)
+    async with readers() as (all_of_them, _):
+        neighbour, _ = await read(all_of_them)
+        ask = Ask("rtsp://camera.test/live", open_timeout_s=0.1)
+        attempt = all_of_them.begin(ask, Notes())
+
+        def ended() -> bool:
+            all_of_them.look_after()
+            return attempt.ended.done()
+
+        await until(ended)
+        assert attempt.ended.result().why == "failed"
+        assert attempt.ended.result().reason == "the name of the camera cannot be resolved"
+        assert not neighbour.ended.done()
 
 
 async def test_an_idle_process_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
