@@ -118,10 +118,18 @@ class Talk:
         return True
 
     def hear(self) -> tuple[wire.Wish, int] | None:
-        """The next wish and the descriptor that came with it (-1: none); None at the end."""
-        data, descriptors, _, _ = socket.recv_fds(self._connection, wire.LARGEST, 1)
-        if not data:
-            return None
+        """The next wish and the descriptor that came with it (-1: none); None at the end.
+
+        What was cut, because it was too long, is passed over: other cameras are read here, too.
+        """
+        while True:
+            data, descriptors, flags, _ = socket.recv_fds(self._connection, wire.LARGEST, 1)
+            if not data:
+                return None
+            if not flags & socket.MSG_TRUNC:
+                break
+            for descriptor in descriptors:
+                os.close(descriptor)
         wish = wire.unpacked(data)
         assert isinstance(wish, wire.Begin | wire.Rate | wire.End)
         return wish, descriptors[0] if descriptors else -1

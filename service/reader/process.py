@@ -1,6 +1,7 @@
 """The service's end of one reader process. Belongs to the event loop."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from service.reader.slot import Slot
 
 ROOT = Path(__file__).parents[2]
 HUNG_S = 10.0  # without a sign of life a thread hangs in C code
+CLOSE_S = 0.5  # for a killed process to go: one in the middle of a disk's work may never
 LIGHT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 
@@ -103,17 +105,21 @@ class Attempt:
 
 
 class Process:
-    """A reader process and its attempts. `on_death(self)` is called once, when it is gone."""
+    """A reader process and its attempts. `on_death(self)` is called once, when it is gone.
+
+    Raises OSError where the system has no process or descriptor left.
+    """
 
     def __init__(self, on_death: Callable[["Process"], None], *, alone: bool = False) -> None:
         self.alone = alone  # reads one camera only
+        self.killed = False
         self.attempts: dict[int, Attempt] = {}
         self.idle_since_s = time.monotonic()
         self._on_death = on_death
-        self._hung: Attempt | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        with theirs:
+        with contextlib.ExitStack() as on_failure, theirs:
+            on_failure.callback(ours.close)
             self._child = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-m", "service.reader"),
@@ -124,6 +130,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the service
             )
+            on_failure.pop_all()
         ours.setblocking(False)
         self._connection = ours
         self._loop = asyncio.get_running_loop()
@@ -134,33 +141,54 @@ class Process:
         return self._child.pid
 
     def begin(self, number: int, ask: Ask, ears: Ears) -> Attempt:
+        """Raises OSError where the system has no room for it, SourceError for a long address."""
+        begin = wire.packed(wire.Begin(number, ask))
         attempt = Attempt(number, ask, ears, self)
         self.attempts[number] = attempt
-        self._send(wire.Begin(number, ask), [attempt.slot.fd])
+        try:
+            self._send(begin, [attempt.slot.fd])
+        except OSError:
+            self._forget(attempt)
+            raise
         return attempt
 
     def say(self, wish: wire.Wish) -> None:
-        self._send(wish, [])
+        try:
+            self._send(wire.packed(wish), [])
+        except OSError:
+            self.kill()
 
     def kill(self, hung: Attempt | None = None) -> None:
-        """It is known to be gone once its end of the socket closes. `hung`: whose fault it is."""
-        self._hung = hung
+        """End its attempts now, and itself as soon as the system can. `hung`: whose fault it is."""
+        if self.killed:
+            return
+        self.killed = True
         self._child.kill()
+        for attempt in list(self.attempts.values()):
+            if hung is None:
+                self._lose(attempt, "crashed", "its reader process hung")
+            elif hung is attempt:
+                self._lose(attempt, "crashed", "reading it hung")
+            else:
+                self._lose(attempt, "failed", "reading another camera hung")
 
     def close(self) -> None:
         """End it without a word to anybody."""
         self._loop.remove_reader(self._connection)
         self._connection.close()
         self._child.kill()
-        self._child.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(CLOSE_S)
         for attempt in self.attempts.values():
             attempt.slot.close()
 
-    def _send(self, wish: wire.Wish, descriptors: list[int]) -> None:
+    def _send(self, data: bytes, descriptors: list[int]) -> None:
         try:
-            socket.send_fds(self._connection, [wire.packed(wish)], descriptors)
-        except OSError:  # it died, or hangs so long that the line is full
+            socket.send_fds(self._connection, [data], descriptors)
+        except BlockingIOError:  # it hangs so long that the line is full
             self.kill()
+        except ConnectionError:
+            pass  # it died: the end of the line, which is heard next, says how
 
     def _hear(self) -> None:
         while True:
@@ -178,7 +206,9 @@ class Process:
     def _take(self, data: bytes) -> None:
         news = wire.unpacked(data)
         assert not isinstance(news, wire.Begin | wire.Rate | wire.End)
-        attempt = self.attempts[news.attempt]
+        attempt = self.attempts.get(news.attempt)
+        if attempt is None:
+            return  # said before it was killed
         attempt.hear(news)
         if isinstance(news, wire.Ended):
             self._forget(attempt)
@@ -194,16 +224,12 @@ class Process:
         self._child.kill()
         died = _told(self._child.wait())
         for attempt in list(self.attempts.values()):
-            attempt.end(self._last_words(attempt, died))
-            self._forget(attempt)
+            self._lose(attempt, "crashed", died)
         self._on_death(self)
 
-    def _last_words(self, attempt: Attempt, died: str) -> wire.Ended:
-        if self._hung is None:
-            return wire.Ended(attempt.number, "crashed", died)
-        if self._hung is attempt:
-            return wire.Ended(attempt.number, "crashed", "reading it hung")
-        return wire.Ended(attempt.number, "failed", "reading another camera hung")
+    def _lose(self, attempt: Attempt, why: wire.Why, reason: str) -> None:
+        attempt.end(wire.Ended(attempt.number, why, reason))
+        self._forget(attempt)
 
 
 def _told(code: int) -> str:

@@ -5,6 +5,7 @@ import logging
 import time
 from itertools import count
 
+from models.errors import SourceError
 from service.ingest import Ask
 from service.metrics import Metrics
 from service.reader.process import Attempt, Ears, Process
@@ -25,23 +26,30 @@ class Readers:
         self.openings = asyncio.Semaphore(OPENINGS)
 
     def begin(self, ask: Ask, ears: Ears, *, alone: bool = False) -> Attempt:
-        """Open a source; `alone`: in a process of its own, because it may have crashed others."""
-        process = None if alone else self._with_room()
-        if process is None:
-            process = Process(self._crashed, alone=alone)
-            self._processes.append(process)
-            self._metrics.readers.set(len(self._processes))
-        return process.begin(next(self._numbers), ask, ears)
+        """Open a source; `alone`: in a process of its own, because it may have crashed others.
+
+        Raises SourceError where the system has no process, memory or descriptor left for it.
+        """
+        try:
+            process = None if alone else self._with_room()
+            if process is None:
+                process = Process(self._crashed, alone=alone)
+                self._processes.append(process)
+                self._metrics.readers.set(len(self._processes))
+            return process.begin(next(self._numbers), ask, ears)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise SourceError(f"no reader can be had for it: {why}") from error
 
     def look_after(self) -> None:
         """Kill processes that hang, end those that nobody needs."""
         now_s = time.monotonic()
-        for process in list(self._processes):
+        for process in [one for one in self._processes if not one.killed]:
             hung = next((one for one in process.attempts.values() if one.hangs), None)
             if hung:
                 LOG.warning("reader process %d hangs and is replaced", process.pid)
                 process.kill(hung)
-            elif not process.attempts and now_s - process.idle_since_s > IDLE_S:
+            elif _unneeded(process, now_s):
                 self._forget(process)
                 process.close()
 
@@ -51,7 +59,7 @@ class Readers:
         self._processes.clear()
 
     def _with_room(self) -> Process | None:
-        open_to_all = (one for one in self._processes if not one.alone)
+        open_to_all = (one for one in self._processes if not one.alone and not one.killed)
         return next((one for one in open_to_all if len(one.attempts) < self._each), None)
 
     def _crashed(self, process: Process) -> None:
@@ -62,3 +70,9 @@ class Readers:
     def _forget(self, process: Process) -> None:
         self._processes.remove(process)
         self._metrics.readers.set(len(self._processes))
+
+
+def _unneeded(process: Process, now_s: float) -> bool:
+    if process.alone:  # it is given no second source
+        return all(attempt.ended.done() for attempt in process.attempts.values())
+    return not process.attempts and now_s - process.idle_since_s > IDLE_S

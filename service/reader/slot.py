@@ -32,10 +32,17 @@ class Slot:
 
     @classmethod
     def create(cls, largest: int) -> "Slot":
-        """Memory of its own. `largest`: width times height of the largest frame."""
+        """Memory of its own. `largest`: width times height of the largest frame.
+
+        Raises OSError where the system has none left.
+        """
         fd = os.memfd_create("throng-frames", os.MFD_CLOEXEC)
-        os.ftruncate(fd, _bytes(largest))
-        slot = cls(fd, largest)
+        try:
+            os.ftruncate(fd, _bytes(largest))
+            slot = cls(fd, largest)
+        except OSError:
+            os.close(fd)
+            raise
         slot.packet()
         return slot
 

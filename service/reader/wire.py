@@ -9,9 +9,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from models.errors import SourceError
 from service.ingest import Ask, Lost, Stream
 
-LARGEST = 65_536
+LARGEST = 65_536  # bytes of a message: the other end would get no more of it
 
 Why = Literal["stopped", "ended", "refused", "failed", "crashed"]
 
@@ -79,7 +80,11 @@ _INNER = {"ask": Ask, "stream": Stream}
 
 
 def packed(message: Wish | News) -> bytes:
-    return json.dumps([type(message).__name__, asdict(message)]).encode()
+    """Raises SourceError where it is too long to be sent: addresses have no limit."""
+    data = json.dumps([type(message).__name__, asdict(message)]).encode()
+    if len(data) > LARGEST:
+        raise SourceError(f"its address is too long: the limit is {LARGEST} bytes in all")
+    return data
 
 
 def unpacked(data: bytes) -> Wish | News:

@@ -1,6 +1,8 @@
 """Real reader processes: frames come, and whatever becomes of a process, its attempts end."""
 
 import asyncio
+import errno
+import gc
 import os
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 
+from models.errors import SourceError
 from service.ingest import Ask, Frame, Stream
 from service.metrics import Metrics
 from service.reader import process
@@ -68,6 +71,10 @@ def gone(pid: int) -> bool:
         return ") Z " in Path(f"/proc/{pid}/stat").read_text("ascii")
     except OSError:
         return True
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def read(all_of_them: Readers, ask: Ask = DEMO) -> tuple[Attempt, Notes]:
@@ -166,6 +173,29 @@ async def test_a_process_that_hangs_is_killed_and_only_the_one_that_hung_is_blam
         assert (await asyncio.wait_for(patient.ended, 5)).why == "failed"
 
 
+async def test_what_a_hanging_process_reads_ends_before_the_system_gets_rid_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with readers() as (all_of_them, _):
+        attempt, _ = await read(all_of_them)
+        patient, _ = await read(all_of_them, replace(DEMO, read_timeout_s=60))
+        with monkeypatch.context() as patched:
+            patched.setattr(process, "HUNG_S", 0.1)
+            patched.setattr(subprocess.Popen, "kill", lambda _: None)  # as in a disk's work
+            attempt.ask = replace(DEMO, read_timeout_s=0.01)
+            os.kill(attempt.reader, signal.SIGSTOP)
+            await until(lambda: attempt.hangs)
+            all_of_them.look_after()
+            patient.set_rate(1.0)  # who talks to it later changes nobody's fault
+        assert not gone(attempt.reader)
+        assert (await asyncio.wait_for(attempt.ended, 1)).reason == "reading it hung"
+        assert (await asyncio.wait_for(patient.ended, 1)).why == "failed"
+        other, _ = await read(all_of_them)
+        assert other.reader != attempt.reader
+        os.kill(attempt.reader, signal.SIGKILL)
+        await until(lambda: gone(attempt.reader))
+
+
 async def test_opening_may_take_as_long_as_a_lookup_and_two_time_outs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -203,6 +233,48 @@ async def test_a_name_that_nobody_answers_for_costs_no_other_camera(
         assert attempt.ended.result().why == "failed"
         assert attempt.ended.result().reason == "the name of the camera cannot be resolved"
         assert not neighbour.ended.done()
+
+
+@pytest.mark.parametrize("call", ["os.memfd_create", "mmap.mmap", "subprocess.Popen"])
+async def test_where_the_system_has_no_room_that_is_an_error_and_nothing_stays_open(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with readers() as (all_of_them, _):
+        await read(all_of_them)
+        gc.collect()
+        before = open_files()
+        with monkeypatch.context() as patched:
+            patched.setattr(call, refuse)
+            with pytest.raises(SourceError, match="Too many open files"):
+                all_of_them.begin(DEMO, Notes(), alone=call == "subprocess.Popen")
+        assert open_files() == before
+        await read(all_of_them)
+
+
+@pytest.mark.parametrize("length", [70_000, 300_000])
+async def test_an_address_too_long_for_a_message_is_an_error_and_costs_no_other_camera(
+    length: int,
+) -> None:
+    async with readers() as (all_of_them, _):
+        neighbour, _ = await read(all_of_them)
+        with pytest.raises(SourceError, match="too long"):
+            all_of_them.begin(Ask("rtsp://camera.test/" + length * "x"), Notes())
+        other, _ = await read(all_of_them)
+        assert other.reader == neighbour.reader
+        assert not neighbour.ended.done()
+
+
+async def test_a_process_for_one_source_ends_with_it() -> None:
+    async with readers() as (all_of_them, metrics):
+        attempt = all_of_them.begin(DEMO, Notes(), alone=True)
+        await until(attempt.opened.is_set)
+        attempt.stop()
+        all_of_them.look_after()
+        await until(lambda: gone(attempt.reader))
+        assert metrics.readers._value.get() == 0
 
 
 async def test_an_idle_process_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
