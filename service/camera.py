@@ -1,20 +1,20 @@
 """A camera's life: opened in a reader process, watched, opened again when it fails."""
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
-
-from models.errors import SourceEnded, SourceError
+from models.errors import SourceError
 from service.ingest import Ask, Frame, Stream
 from service.reader.process import Attempt
 from service.reader.readers import Readers
 from service.reader.wire import Ended
 from service.readings import State
 
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 GOOD_S = 30.0  # frames for so long, and the next pauses start short again
 REFUSED_TRIES = 3
 REFUSED_PAUSE_S = 300.0  # cameras lock out who keeps trying a wrong password
@@ -35,7 +35,11 @@ class Ears(Protocol):
 
 
 class CameraLife:
-    """Reads one camera until cancelled. Pauses between tries grow from 1 s to 30 s, with jitter."""
+    """Reads one camera until cancelled.
+
+    Pauses between tries are drawn from 1 s up to a bound that doubles, from 2 s to 30 s: cameras
+    that failed together do not come back together.
+    """
 
     def __init__(
         self,
@@ -49,7 +53,7 @@ class CameraLife:
         self.name, self._ask, self._ears, self._readers = name, ask, ears, readers
         self._pause = pause
         self.rate = ask.rate
-        self._backoff = wait_exponential_jitter(initial=1, max=30, jitter=1)
+        self._bound_s = SHORTEST_PAUSE_S  # of the last pause
         self._refused = 0
         self._crashes_s: deque[float] = deque(maxlen=MOST_CRASHES)
         self._live_since_s: float | None = None
@@ -73,43 +77,30 @@ class CameraLife:
             self.attempt.stop()
 
     async def live(self) -> None:
-        """Each pass of the loop starts the pauses anew, after a good stretch of frames."""
+        """Opens the source again and again. Returns at the end of a file."""
         while True:
-            tries = AsyncRetrying(
-                wait=self._wait,
-                retry=retry_if_exception(_passing),
-                sleep=self._pause,
-                before_sleep=lambda _: self._ears.reconnect(self.name),
-                reraise=True,
-            )
-            try:
-                await tries(self._read)
-            except SourceEnded:
+            ended = await self._attempted()
+            if ended.why == "ended":
                 self._ears.state(self.name, "down", "the file ended")
                 return
+            state, pause_s = self._judged(ended)
+            self._ears.state(self.name, state, ended.reason)
             self._ears.reconnect(self.name)
-            await self._pause(1.0)
-
-    async def _read(self) -> None:
-        """One opening of the source. Returns after a good stretch, else raises SourceError."""
-        self._live_since_s = None
-        ended = await self._attempted()
-        if ended.why == "ended":
-            raise SourceEnded(ended.reason)
-        self._report(ended)
-        since_s = self._live_since_s
-        if since_s is None or time.monotonic() - since_s < GOOD_S:
-            raise SourceError(ended.reason)
+            await self._pause(pause_s)
 
     async def _attempted(self) -> Ended:
+        """One opening of the source, to its end."""
+        self._live_since_s = None
         try:
             async with self._readers.openings:
-                suspect = len(self._crashes_s) >= SUSPECT_CRASHES
+                suspect = self._recent_crashes() >= SUSPECT_CRASHES
                 self.attempt = self._readers.begin(self._ask, self, alone=suspect)
                 if self.rate != self._ask.rate:
                     self.attempt.set_rate(self.rate)
                 await self.attempt.opened.wait()
             return await self.attempt.ended
+        except SourceError as error:
+            return Ended(0, "failed", str(error))
         finally:
             if self.attempt:
                 self.attempt.stop()
@@ -128,29 +119,22 @@ class CameraLife:
     def lost(self, why: str, frames: int) -> None:
         self._ears.lost(self.name, why, frames)
 
-    def _report(self, ended: Ended) -> None:
-        refused = ended.why == "refused"
-        self._refused = self._refused + 1 if refused else 0
+    def _judged(self, ended: Ended) -> tuple[State, float]:
+        """What an end makes of the camera, and the pause until it is opened again."""
+        now_s, since_s = time.monotonic(), self._live_since_s
+        good = since_s is not None and now_s - since_s >= GOOD_S
+        self._bound_s = min(2 * (SHORTEST_PAUSE_S if good else self._bound_s), LONGEST_PAUSE_S)
+        pause_s = random.uniform(SHORTEST_PAUSE_S, self._bound_s)
+        self._refused = self._refused + 1 if ended.why == "refused" else 0
         if ended.why == "crashed":
-            self._crashes_s.append(time.monotonic())
-        state: State = "auth_failed" if refused else "down" if self._was_live else "connecting"
-        if self._in_quarantine():
-            state = "quarantined"
-        self._ears.state(self.name, state, ended.reason)
+            self._crashes_s.append(now_s)
+        if self._recent_crashes() == MOST_CRASHES:
+            return "quarantined", QUARANTINE_S
+        if self._refused:
+            return "auth_failed", REFUSED_PAUSE_S if self._refused >= REFUSED_TRIES else pause_s
+        return "down" if self._was_live else "connecting", pause_s
 
-    def _in_quarantine(self) -> bool:
-        self._forget_old_crashes()
-        return len(self._crashes_s) == MOST_CRASHES
-
-    def _forget_old_crashes(self) -> None:
+    def _recent_crashes(self) -> int:
         while self._crashes_s and self._crashes_s[0] < time.monotonic() - CRASHES_S:
             self._crashes_s.popleft()
-
-    def _wait(self, state: RetryCallState) -> float:
-        if self._in_quarantine():
-            return QUARANTINE_S
-        return REFUSED_PAUSE_S if self._refused >= REFUSED_TRIES else self._backoff(state)
-
-
-def _passing(error: BaseException) -> bool:
-    return isinstance(error, SourceError) and not isinstance(error, SourceEnded)
+        return len(self._crashes_s)

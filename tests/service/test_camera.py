@@ -1,12 +1,15 @@
 """A camera's life, told by scripted attempts and pauses that are noted and not slept."""
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 
+from models.errors import SourceError
+from service import camera
 from service.camera import QUARANTINE_S, CameraLife
 from service.ingest import Ask, Frame, Stream
 from service.reader.process import Ears
@@ -18,7 +21,7 @@ from tests.fakes import frame
 pytestmark = pytest.mark.anyio
 
 ASK = Ask("rtsp://user:c4n4ry@camera.test/live")
-Script = Sequence[Frame | Why]
+Script = Sequence[Frame | Why | SourceError]
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Scripted:
         for one in script:
             if isinstance(one, Frame):
                 ears.frame(one)
-            else:
+            elif not isinstance(one, SourceError):
                 self.ended.set_result(Ended(1, one, f"it {one}"))
             self.opened.set()
 
@@ -73,7 +76,7 @@ class Scripted:
 
 
 class ScriptedReaders:
-    """Each opening plays the next script, the last one for ever."""
+    """Each opening plays the next script, the last one for ever, or raises its error."""
 
     def __init__(self, *openings: Script) -> None:
         self._openings = openings
@@ -82,9 +85,11 @@ class ScriptedReaders:
         self.alone: list[bool] = []
 
     def begin(self, ask: Ask, ears: Ears, *, alone: bool = False) -> Scripted:
-        script = self._openings[min(len(self.attempts), len(self._openings) - 1)]
-        self.attempts.append(Scripted(script, ears))
+        script = self._openings[min(len(self.alone), len(self._openings) - 1)]
         self.alone.append(alone)
+        if script and isinstance(script[0], SourceError):
+            raise script[0]
+        self.attempts.append(Scripted(script, ears))
         return self.attempts[-1]
 
 
@@ -134,10 +139,33 @@ async def test_one_that_never_answered_is_connecting_and_not_down() -> None:
     assert set(one.notes.reasons) == {"it failed"}
 
 
-async def test_the_pauses_grow_from_one_second_to_thirty() -> None:
-    one = await lived(["failed"], pauses=9)
-    for pause, wanted in zip(one.paused, [1, 2, 4, 8, 16, 30, 30, 30, 30], strict=True):
-        assert wanted <= pause <= min(30, wanted + 1)
+@pytest.mark.parametrize(
+    ("drawn", "pauses"), [(min, [1, 1, 1, 1, 1, 1, 1]), (max, [2, 4, 8, 16, 30, 30, 30])]
+)
+async def test_pauses_are_drawn_from_one_second_up_to_a_bound_that_doubles_until_thirty(
+    drawn: Callable[[tuple[float, ...]], float],
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda *bounds: drawn(bounds))
+    assert (await lived(["failed"], pauses=7)).paused == pauses
+
+
+@pytest.mark.parametrize("script", [["failed"], [frame(), "failed"]])
+async def test_cameras_that_failed_together_do_not_come_back_together(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera, "GOOD_S", 0.0)
+    several = [await lived(script, pauses=7) for _ in range(10)]
+    assert len({pause for one in several for pause in one.paused}) == 70
+
+
+async def test_after_a_good_stretch_of_frames_the_pauses_are_short_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(camera, "GOOD_S", 0.0)
+    one = await lived([frame(), "failed"], pauses=7)
+    assert max(one.paused) <= 2
 
 
 async def test_a_camera_comes_back_where_it_answers_again() -> None:
@@ -177,6 +205,21 @@ async def test_one_that_crashed_twice_is_read_alone_and_after_five_times_not_at_
     assert one.paused[-1] == QUARANTINE_S
 
 
+async def test_crashes_after_good_stretches_of_frames_lead_into_quarantine_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(camera, "GOOD_S", 0.0)
+    one = await lived([frame(), "crashed"], pauses=5)
+    assert [pause == QUARANTINE_S for pause in one.paused] == [False] * 4 + [True]
+
+
+async def test_a_camera_for_which_there_is_no_reader_says_why_and_is_tried_again() -> None:
+    full: Script = [SourceError("Too many open files")]
+    one = await lived(full, full, [frame(), "failed"], pauses=3)
+    assert one.notes.heard == [*("connecting", "again") * 2, "live", "frame", "down", "again"]
+    assert one.notes.reasons[0] == "Too many open files"
+
+
 async def test_failures_that_are_no_crashes_bring_nobody_into_quarantine() -> None:
     one = await lived([frame(), "failed"], pauses=7)
     assert "quarantined" not in one.notes.heard
@@ -185,13 +228,13 @@ async def test_failures_that_are_no_crashes_bring_nobody_into_quarantine() -> No
 
 async def test_a_rate_that_was_lowered_holds_for_later_openings_too() -> None:
     readers, notes = ScriptedReaders([frame()]), Notes()
-    camera = life(readers, notes)
-    camera.set_rate(0.5)
-    task = asyncio.create_task(camera.live())
+    gate = life(readers, notes)
+    gate.set_rate(0.5)
+    task = asyncio.create_task(gate.live())
     async with asyncio.timeout(10):
         while "frame" not in notes.heard:  # noqa: ASYNC110  # a script plays
             await asyncio.sleep(0)
-    camera.set_rate(1.0)
+    gate.set_rate(1.0)
     task.cancel()
     await asyncio.wait({task})
     assert readers.attempts[0].rates == [0.5, 1.0]
@@ -214,12 +257,12 @@ async def test_no_more_than_eight_are_opened_at_once() -> None:
 
 async def test_an_ended_life_says_nothing_more() -> None:
     readers, notes = ScriptedReaders([frame()]), Notes()
-    camera = life(readers, notes)
-    task = asyncio.create_task(camera.live())
+    gate = life(readers, notes)
+    task = asyncio.create_task(gate.live())
     async with asyncio.timeout(10):
         while not readers.attempts or not notes.heard:  # noqa: ASYNC110  # a script plays
             await asyncio.sleep(0)
-    camera.end()
+    gate.end()
     assert readers.attempts[0].stopped
     task.cancel()
     await asyncio.wait({task})
