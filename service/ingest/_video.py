@@ -33,6 +33,7 @@ BURST = 4
 processor's caches taken by others: that costs small pictures half, large ones a tenth."""
 BACKLOG_S = 5.0  # reading a backlog takes no longer, also where decoding never catches up
 TELL_S = 1.0
+NEWS = 0.05  # a measure that moved less, of what was told, is none
 FPS = 25.0  # of what does not say it and has no time stamps
 NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
@@ -294,6 +295,7 @@ class _Told:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._said: tuple[object, ...] = ()
+        self._measured: tuple[float | None, ...] = (None, None)
         self._at_s = -math.inf
 
     def begin(self, video: VideoStream) -> None:
@@ -301,11 +303,12 @@ class _Told:
 
     def tell(self, rhythm: Rhythm, decoding: Decoding, at_s: float) -> None:
         width, height = self._codec.width, self._codec.height
-        fps, keyframe_s = rhythm.fps, rhythm.keyframe_s
-        news = width, height, decoding, fps is None, keyframe_s is None
-        if news == self._said or not width or at_s - self._at_s < TELL_S:
+        said, measured = (width, height, decoding), (rhythm.fps, rhythm.keyframe_s)
+        news = said != self._said or any(map(_differ, measured, self._measured))
+        if not news or not width or at_s - self._at_s < TELL_S:
             return
-        self._said, self._at_s = news, at_s
+        self._said, self._measured, self._at_s = said, measured, at_s
+        fps, keyframe_s = measured
         self._watch.stream(
             Stream(
                 codec=self._codec.codec.canonical_name,
@@ -316,3 +319,7 @@ class _Told:
                 decoding=decoding,
             )
         )
+
+
+def _differ(now: float | None, told: float | None) -> bool:
+    return now is not None and (told is None or abs(now - told) > NEWS * told)

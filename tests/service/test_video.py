@@ -13,6 +13,7 @@ import av
 import pytest
 
 from service.ingest import Ask, Frame, _decoder
+from tests.fakes import video
 from tests.service.clips import FPS, Live, clip, serving
 from tests.service.watching import Watching, played
 
@@ -135,6 +136,16 @@ def test_what_a_stream_is_is_told_when_it_is_known(short: Path) -> None:
     assert (last.fps, last.keyframe_s) == (25.0, 0.2)
     assert len(watch.streams) <= 3
     assert watch.packets == 50
+
+
+def test_a_stream_that_grows_quicker_is_told_again(tmp_path: Path) -> None:
+    slow_s = [number / 5 for number in range(10)]
+    times = slow_s + [2 + number / 20 for number in range(50)]
+    path = video(tmp_path / "hurries.mp4", [(at_s, 90) for at_s in times])
+    watch = Watching(2)
+    played(ask(path, rate=2), watch=watch)
+    told = [round(stream.fps) for stream in watch.streams if stream.fps]
+    assert list(dict.fromkeys(told)) == [5, 20]
 
 
 @pytest.mark.parametrize(("fps", "seconds"), [(1, 3), (60, 1)])
