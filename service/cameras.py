@@ -48,6 +48,7 @@ class Cameras:
         self._hub, self._batcher, self._readers = hub, batcher, readers
         self._line, self._most, self._max_age_s = line, most, max_age_s
         self._entries: dict[str, _Entry] = {}
+        self._viewed: set[str] = set()  # whose `view` stream is open
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
@@ -101,22 +102,37 @@ class Cameras:
         self._hub.target(name, rate)
 
     async def view(self, name: str) -> Frame:
-        """A picture of its `view` stream, opened for this one picture.
+        """A picture of its `view` stream, opened for this one picture by a process of its own.
 
-        Raises SourceError where that stream gives none in time.
+        Raises SourceError where the camera does not run, is changed meanwhile, or that stream gives
+        none in time; Overloaded where one is being taken already.
         """
-        settings = self._entries[name].settings
+        entry, (state, _) = self._entries[name], self._hub.states[name]
+        if state not in RUNNING:
+            raise SourceError(f"it is {state}")
+        if name in self._viewed:
+            raise Overloaded(f"a picture of camera {name!r} is being taken already")
+        self._viewed.add(name)
+        try:
+            async with asyncio.timeout(VIEW_S), self._readers.openings:
+                frame = await self._glance(entry.settings)
+        except TimeoutError as error:
+            raise SourceError(f"no picture within {VIEW_S:g} s") from error
+        finally:
+            self._viewed.remove(name)
+        if self._entries.get(name) is not entry:
+            raise SourceError("it was changed or removed meanwhile")
+        return frame
+
+    async def _glance(self, settings: Camera) -> Frame:
         address = (settings.view or settings.source).get_secret_value()
         ask = replace(
             settings.ask(max_age_s=VIEW_S), source=address, size=(1920, 1080), decode="keyframes"
         )
         glance = _Glance()
-        attempt = self._readers.begin(ask, glance)
+        attempt = self._readers.begin(ask, glance, alone=True)
         try:
-            async with asyncio.timeout(VIEW_S):
-                return await glance.first(attempt)
-        except TimeoutError as error:
-            raise SourceError(f"no picture within {VIEW_S:g} s") from error
+            return await glance.first(attempt)
         finally:
             attempt.stop()
 

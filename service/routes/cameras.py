@@ -86,7 +86,8 @@ async def heatmap(name: Name, kind: Literal["png", "jpg"], parts: Service) -> Re
 async def view(name: Name, parts: Service) -> Response:
     """A picture of now at up to 1920 x 1080, from its `view` stream; without density.
 
-    Takes as long as that stream takes to open and to reach a key frame.
+    Takes as long as that stream takes to open and to reach a key frame. 503 while one is being
+    taken for somebody else, 404 unless the camera is live, dark or frozen.
     """
     _must_exist(parts, name)
     preview = parts.cameras.settings(name).preview

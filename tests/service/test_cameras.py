@@ -1,6 +1,8 @@
 """Cameras coming, falling silent, going: real reader processes that play small video files."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from models.errors import Overloaded, SourceError
+from service import cameras as module
 from service.batching import Batcher
 from service.cameras import Cameras
 from service.counting import CameraLine, Wiring
@@ -18,9 +21,11 @@ from service.history import History
 from service.hub import Hub
 from service.metrics import Metrics
 from service.reader.readers import Readers
+from service.readings import State
 from service.settings import Batching, Camera
 from service.settings import History as Keep
 from tests.fakes import FakeEngine, bundle, frame, video
+from tests.faults.processes import children
 
 pytestmark = pytest.mark.anyio
 
@@ -108,10 +113,67 @@ async def test_a_glance_at_another_stream_disturbs_nothing(tmp_path: Path) -> No
 
 async def test_a_view_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     camera = silent(tmp_path).model_copy(update={"view": SecretStr("/nowhere/c4n4ry.mp4")})
-    async with watched(tmp_path) as (cameras, _):
+    async with watched(tmp_path) as (cameras, hub):
         cameras.add("gate", camera)
+        await until(lambda: hub.states["gate"][0] == "live")
         with pytest.raises(SourceError, match="there is no such file"):
             await cameras.view("gate")
+
+
+@pytest.mark.parametrize("state", ["connecting", "stalled", "down", "auth_failed", "quarantined"])
+async def test_a_camera_that_does_not_run_is_not_opened_for_a_view(
+    tmp_path: Path, state: State
+) -> None:
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path))
+        await until(lambda: hub.states["gate"][0] == "live")
+        hub.tell("gate", state, "so it is")
+        with pytest.raises(SourceError, match=f"it is {state}"):
+            await cameras.view("gate")
+
+
+async def test_a_view_is_opened_once_at_a_time_and_by_a_process_of_its_own(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        view = SecretStr(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/view")
+        camera = silent(tmp_path).model_copy(update={"view": view, "open_timeout_s": 0.3})
+        async with watched(tmp_path) as (cameras, hub):
+            cameras.add("gate", camera)
+            await until(lambda: hub.states["gate"][0] == "live")
+            readers = set(children(os.getpid()))
+            viewing = asyncio.create_task(cameras.view("gate"))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match="being taken already"):
+                await cameras.view("gate")
+            assert len(set(children(os.getpid())) - readers) == 1
+            with pytest.raises(SourceError, match=r"no answer within 0\.3 s"):
+                await viewing
+            await until(lambda: set(children(os.getpid())) == readers)
+
+
+async def test_views_wait_for_their_turn_among_all_that_are_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "VIEW_S", 0.05)
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path))
+        await until(lambda: hub.states["gate"][0] == "live")
+        readers, openings = children(os.getpid()), cameras._readers.openings
+        for _ in range(8):
+            await openings.acquire()
+        with pytest.raises(SourceError, match=r"no picture within 0\.05 s"):
+            await cameras.view("gate")
+        assert children(os.getpid()) == readers
+
+
+async def test_nobody_sees_a_camera_that_was_removed_while_it_was_viewed(tmp_path: Path) -> None:
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path))
+        await until(lambda: hub.states["gate"][0] == "live")
+        viewing = asyncio.create_task(cameras.view("gate"))
+        await asyncio.sleep(0)
+        cameras.remove("gate")
+        with pytest.raises(SourceError, match="changed or removed"):
+            await viewing
 
 
 async def test_a_lowered_rate_is_shown_and_asked_of_the_reader(tmp_path: Path) -> None:

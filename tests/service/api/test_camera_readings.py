@@ -113,7 +113,8 @@ def test_a_history_that_cannot_be_read_is_a_problem_and_counting_goes_on(
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/latest", "/heatmap.png", "/heatmap.jpg", "/density.npy", "/history"]
+    "path",
+    ["", "/latest", "/heatmap.png", "/heatmap.jpg", "/view.jpg", "/density.npy", "/history"],
 )
 def test_a_camera_nobody_knows_is_told_by_its_code(client: TestClient, path: str) -> None:
     problem(client.get(f"/v1/cameras/nobody{path}"), 404, "camera_unknown")
