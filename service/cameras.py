@@ -21,6 +21,7 @@ from service.settings import Camera
 RUNNING = ("live", "dark", "frozen")  # states in which frames are counted
 WATCH_S = 0.25
 SILENT_S = 10.0  # nothing came from the camera, not even pictures that are not due
+PERIODS = 3  # without a frame: one that is asked for a few a minute is not late after one
 VIEW_S = 8.0  # to open another stream and see its first picture
 
 
@@ -65,12 +66,18 @@ class Cameras:
         return attempt.reader if attempt else None
 
     def add(self, name: str, settings: Camera) -> None:
-        """Start a camera; one of that name is replaced. Raises Overloaded at the limit."""
+        """Start a camera; one of that name is replaced. Raises Overloaded at the limit.
+
+        A count is stale after `stale_after_s`, and never before three were due: so say messages,
+        pages and metrics.
+        """
+        stale_after_s = max(settings.stale_after_s, PERIODS / settings.rate)
+        settings = settings.model_copy(update={"stale_after_s": stale_after_s})
         if name in self._entries:
             self.remove(name)
         if len(self._entries) >= self._most:
             raise Overloaded(f"{self._most} cameras are the limit (server.max_cameras)")
-        self._hub.admit(name, rate=settings.rate, zones=settings.zones)
+        self._hub.admit(name, rate=settings.rate, zones=settings.zones, stale_after_s=stale_after_s)
         life = CameraLife(name, settings.ask(max_age_s=self._max_age_s), self, self._readers)
         task = asyncio.create_task(life.live(), name=f"camera {name}")
         self._entries[name] = _Entry(settings, self._line(name, settings), life, task)
@@ -160,12 +167,13 @@ class Cameras:
     def _look_after(self, name: str, entry: _Entry, now_s: float) -> None:
         if self._hub.states[name][0] not in RUNNING:
             return
-        patience_s = max(entry.settings.stale_after_s, 3 / entry.life.rate)
+        stale_after_s = entry.settings.stale_after_s
+        patience_s = max(stale_after_s, PERIODS / entry.life.rate)
         if now_s - entry.line.last_frame_s > patience_s:
             self._hub.tell(name, "stalled", f"no frame for {patience_s:.0f} s")
         elif entry.life.silent_s > max(SILENT_S, patience_s):
             self._hub.tell(name, "stalled", "nothing comes from the camera")
-        elif name in self._hub.seen and self._hub.seen[name].reading.age_s > patience_s:
+        elif name in self._hub.seen and self._hub.seen[name].reading.age_s > stale_after_s:
             self._hub.withdraw(name)
 
     def frame(self, camera: str, frame: Frame) -> None:

@@ -100,13 +100,16 @@ class Hub:
             self.alone.set()
         self._metrics.websocket_clients.set(len(self._listeners))
 
-    def admit(self, camera: str, *, rate: float, zones: Mapping[str, object]) -> None:
+    def admit(
+        self, camera: str, *, rate: float, zones: Mapping[str, object], stale_after_s: float
+    ) -> None:
         self._series[camera] = CameraSeries(self._metrics, camera)
         self._series[camera].fps_asked.set(rate)
         self._paces[camera] = _Pace()
         self.target(camera, rate)
         self.tell(camera, "connecting", "")
-        self._send(camera, "camera", {"state": "connecting", "rate": rate, "zones": list(zones)})
+        says = {"rate": rate, "zones": list(zones), "stale_after_ms": round(stale_after_s * 1e3)}
+        self._send(camera, "camera", {"state": "connecting", **says})
 
     def forget(self, camera: str) -> None:
         self._metrics.forget(camera)
@@ -176,7 +179,7 @@ class Hub:
     def withdraw(self, camera: str) -> None:
         """Its last count is old: no metric may go on showing it."""
         self._series[camera].withdraw()
-        self._series[camera].fps_actual.set(0)
+        self._series[camera].fps_actual.set(self._paces[camera].at(time.monotonic()))
 
     def reconnected(self, camera: str) -> None:
         self._series[camera].reconnects.inc()

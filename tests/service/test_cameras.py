@@ -59,6 +59,12 @@ async def until(holds: Callable[[], bool]) -> None:
             await anyio.sleep(0.005)
 
 
+def people(hub: Hub) -> bool:
+    """Whether the metrics show a count."""
+    [series] = hub._metrics.people.collect()
+    return bool(series.samples)
+
+
 def silent(folder: Path, *, name: str = "silent.mp4", grey: int = 100) -> Camera:
     """A camera that gives two frames and then nothing for a minute."""
     file = video(folder / name, [(0, grey), (0.1, grey), (60, grey)])
@@ -174,6 +180,30 @@ async def test_nobody_sees_a_camera_that_was_removed_while_it_was_viewed(tmp_pat
         cameras.remove("gate")
         with pytest.raises(SourceError, match="changed or removed"):
             await viewing
+
+
+async def test_a_count_leaves_the_metrics_when_its_reading_is_stale_though_few_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path))
+        await until(lambda: people(hub))
+        cameras.set_rate("gate", 0.05)  # the machine is short, and the camera not to blame
+        await until(lambda: hub.seen["gate"].reading.message()["stale"])
+        await until(lambda: not people(hub))
+        assert hub.states["gate"][0] == "live"
+
+
+async def test_a_count_is_not_stale_before_three_were_due(tmp_path: Path) -> None:
+    async with watched(tmp_path) as (cameras, hub):
+        file = video(tmp_path / "slow.mp4", [(number / 10, 100) for number in range(60)])
+        camera = Camera(source=SecretStr(str(file)), rate=0.5, stale_after_s=0.3)
+        cameras.add("gate", camera)
+        await until(lambda: people(hub))
+        await asyncio.sleep(0.8)
+        assert not hub.seen["gate"].reading.message()["stale"]
+        assert people(hub)
+        assert cameras.settings("gate").stale_after_s == 6
 
 
 async def test_a_lowered_rate_is_shown_and_asked_of_the_reader(tmp_path: Path) -> None:

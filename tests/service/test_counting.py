@@ -79,7 +79,7 @@ async def room(
     metrics = Metrics(registry)
     hub, history = Hub(metrics), History(folder / "history.sqlite", Keep(), metrics)
     batcher = Batcher(engine, Batching(max_age_s=max_age_s), metrics)
-    hub.admit("gate", rate=2, zones={})
+    hub.admit("gate", rate=2, zones={}, stale_after_s=5)
     hub.tell("gate", "live", "")
     wiring = Wiring(bundle(), batcher, hub, history)
     task = asyncio.create_task(batcher.run())

@@ -26,7 +26,7 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 def hub(registry: CollectorRegistry) -> Hub:
     hub = Hub(Metrics(registry))
-    hub.admit("gate", rate=2, zones={"left": 1})
+    hub.admit("gate", rate=2, zones={"left": 1}, stale_after_s=5)
     return hub
 
 
@@ -63,7 +63,7 @@ async def test_a_slow_listener_gets_the_newest_only_and_the_rest_is_counted(
 
 
 async def test_kinds_and_cameras_do_not_replace_each_other_and_keep_their_order(hub: Hub) -> None:
-    hub.admit("hall", rate=2, zones={})
+    hub.admit("hall", rate=2, zones={}, stale_after_s=5)
     listener = hub.join()
     hub.tell("gate", "live", "")
     hub.publish(seen(1))
@@ -73,6 +73,16 @@ async def test_kinds_and_cameras_do_not_replace_each_other_and_keep_their_order(
         "type": "state", "schema": 1, "camera": "gate", "state": "live", "reason": ""
     }  # fmt: skip
     assert [letter.reading.camera for letter in letters[1:]] == ["gate", "hall"]
+
+
+async def test_a_camera_that_comes_is_told_with_what_a_page_must_know_of_it(hub: Hub) -> None:
+    listener = hub.join()
+    hub.admit("hall", rate=0.1, zones={"left": 1}, stale_after_s=30)
+    letters = [await listener.get() for _ in range(2)]
+    assert letters[1] == {
+        "type": "camera", "schema": 1, "camera": "hall", "state": "connecting", "rate": 0.1,
+        "zones": ["left"], "stale_after_ms": 30_000,
+    }  # fmt: skip
 
 
 async def test_a_listener_waits_for_its_first_letter(hub: Hub) -> None:
@@ -220,7 +230,7 @@ async def test_a_thousand_cameras_come_and_go_without_a_trace(
     hub.publish(seen(1))
     before = series()
     for index in range(1000):
-        hub.admit(f"camera {index}", rate=1, zones={})
+        hub.admit(f"camera {index}", rate=1, zones={}, stale_after_s=5)
         hub.publish(seen(1, f"camera {index}"))
         hub.forget(f"camera {index}")
     assert series() == before

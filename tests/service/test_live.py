@@ -209,7 +209,7 @@ def test_cameras_that_come_and_go_are_told(client: TestClient) -> None:
         camera = first(live, lambda one: one["type"] == "camera")
         assert camera == {
             "type": "camera", "schema": 1, "camera": "new", "state": "connecting", "rate": 2.0,
-            "zones": [],
+            "zones": [], "stale_after_ms": 5000,
         }  # fmt: skip
         client.delete("/v1/cameras/new")
         removed = first(live, lambda one: one["type"] == "removed")
