@@ -105,8 +105,10 @@ class Cameras:
 
     def set_rate(self, name: str, rate: float) -> None:
         """Ask for fewer counts a second than its settings do, or for as many again."""
-        self._entries[name].life.set_rate(rate)
-        self._hub.target(name, rate)
+        life = self._entries[name].life
+        if life.rate != rate:
+            life.set_rate(rate)
+            self._hub.target(name, rate)
 
     async def view(self, name: str) -> Frame:
         """A picture of its `view` stream, opened for this one picture by a process of its own.

@@ -206,14 +206,13 @@ class Paced(Protocol):
     def settings(self, name: str) -> Camera: ...
 
     def set_rate(self, name: str, rate: float) -> None:
-        """Ask for so many counts a second from now on, over reconnects, too."""
+        """Ask for so many counts a second from now on, over reconnects, too; told every second."""
 
 
 async def keep_pace(
     pace: Pace, cameras: Paced, tally: Tally, *, show: Callable[[float], object]
 ) -> None:
     """Once a second: feel the machine, share out what it can do, show the load. Until cancelled."""
-    rates: dict[str, float] = {}
     felt_s = time.monotonic()
     while True:
         await asyncio.sleep(TICK_S)
@@ -223,9 +222,6 @@ async def keep_pace(
         pace.feel(sample, asked=sum(asked.values()))
         felt_s = now_s
         weights = {name: WEIGHTS[cameras.settings(name).priority] for name in asked}
-        shares = fair(asked, pace.capacity, weights)
-        for name, rate in shares.items():
-            if rates.get(name) != rate:
-                cameras.set_rate(name, rate)
-        rates = shares
+        for name, rate in fair(asked, pace.capacity, weights).items():
+            cameras.set_rate(name, rate)
         show(pace.load)

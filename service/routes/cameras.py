@@ -54,7 +54,7 @@ async def put_camera(
                 f"cameras.{name}.{key}: only rtsp://, rtsps:// and demo by this route"
             )
     known = name in parts.cameras
-    if not known:
+    if not known or entry.rate > parts.cameras.settings(name).rate:
         parts.pace.admit()
     response.status_code = 200 if known else 201
     parts.cameras.add(name, entry)

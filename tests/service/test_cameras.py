@@ -206,6 +206,14 @@ async def test_a_count_is_not_stale_before_three_were_due(tmp_path: Path) -> Non
         assert cameras.settings("gate").stale_after_s == 6
 
 
+async def test_a_camera_put_again_is_told_its_rate_again(tmp_path: Path) -> None:
+    async with watched(tmp_path) as (cameras, _):
+        for _ in range(2):
+            cameras.add("gate", silent(tmp_path))
+            cameras.set_rate("gate", 2.0)
+            assert cameras._entries["gate"].life.rate == 2.0
+
+
 async def test_a_lowered_rate_is_shown_and_asked_of_the_reader(tmp_path: Path) -> None:
     async with watched(tmp_path) as (cameras, hub):
         cameras.add("gate", Camera(source=SecretStr("demo"), rate=20, size=(128, 64)))

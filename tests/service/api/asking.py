@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.app import create_app
+from service.parts import Parts
 from service.settings import settings_of
 from tests.fakes import FakeEngine, TestClient, bundle, encoded, solid
 from tests.running import wait_until
@@ -31,6 +32,12 @@ def read(client: TestClient, camera: str = "gate") -> dict[str, Any]:
     )
     latest: dict[str, Any] = client.get(path).json()
     return latest
+
+
+def parts(client: TestClient) -> Parts:
+    """What the app runs. Its cameras belong to its event loop."""
+    found: Parts = client.app.state.parts  # type: ignore[attr-defined]  # any ASGI app, it thinks
+    return found
 
 
 def problem(answer: Any, status: int, code: str) -> str:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeEngine, TestClient
-from tests.service.api.asking import api, problem, read
+from tests.running import wait_until
+from tests.service.api.asking import api, parts, problem, read
 
 
 @pytest.mark.parametrize("name", ["a b", "..%2Fetc", "%00", "x" * 65, "a%0A", "-", "%C3%A4"])
@@ -71,6 +72,19 @@ def test_cameras_beyond_the_limit_are_refused(tmp_path: Path, engine: FakeEngine
         answer = client.put("/v1/cameras/b", json=entry)
         assert "max_cameras" in problem(answer, 503, "overloaded")
         assert "retry-after" in answer.headers
+
+
+def test_a_short_machine_lets_no_camera_ask_for_more(client: TestClient) -> None:
+    entry = {"source": "demo", "size": [64, 48]}
+    assert client.put("/v1/cameras/a", json={**entry, "rate": 1}).status_code == 201
+    read(client, "a")
+    parts(client).pace.capacity = 0.1
+    wait_until(lambda: parts(client).pace.load < 0.5, seconds=10, what="the load to be felt")
+    for name, rate in (("b", 1), ("a", 1.1)):
+        answer = client.put(f"/v1/cameras/{name}", json={**entry, "rate": rate})
+        assert "remove some" in problem(answer, 503, "overloaded")
+    assert client.get("/v1/cameras/a").json()["rate"] == 1
+    assert client.put("/v1/cameras/a", json={**entry, "rate": 0.5}).status_code == 200
 
 
 def test_a_camera_nobody_knows_cannot_be_deleted(client: TestClient) -> None:
