@@ -78,7 +78,9 @@ async def latest(name: Name, parts: Service) -> dict[str, Any]:
 async def heatmap(name: Name, kind: Literal["png", "jpg"], parts: Service) -> Response:
     """The last counted picture with its density, as its privacy setting allows."""
     seen = _seen(parts, name)
-    drawn = await asyncio.to_thread(_draw, parts, seen, kind)
+    preview = parts.cameras.settings(name).preview  # it may be removed meanwhile
+    stride = parts.bundle.manifest.input.stride
+    drawn = await asyncio.to_thread(_draw, seen, preview, stride, kind)
     return Response(drawn, media_type=MIME[kind], headers=_age(seen))
 
 
@@ -163,9 +165,7 @@ def _seen(parts: Parts, name: str) -> Seen:
     return parts.hub.seen[name]
 
 
-def _draw(parts: Parts, seen: Seen, kind: Literal["png", "jpg"]) -> bytes:
-    preview = parts.cameras.settings(seen.reading.camera).preview
-    stride = parts.bundle.manifest.input.stride
+def _draw(seen: Seen, preview: Preview, stride: int, kind: Literal["png", "jpg"]) -> bytes:
     drawn = overlay(seen.image_HW3, seen.density_hw, preview=preview, stride=stride)
     return encode(drawn, "jpeg" if kind == "jpg" else "png")
 

@@ -1,4 +1,6 @@
+import asyncio
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ from PIL import Image
 
 from tests.fakes import FakeEngine, TestClient, video
 from tests.running import free_port, wait_until
-from tests.service.api.asking import CANARY, PICTURE, api, problem, read
+from tests.service.api.asking import CANARY, PICTURE, api, parts, problem, read
 
 
 def test_a_camera_that_is_down_at_the_start_is_connecting_and_the_service_ready(
@@ -53,6 +55,22 @@ def test_a_camera_has_a_heatmap(client: TestClient, kind: str, format_: str) -> 
     assert (picture.format, picture.size) == (format_, (64, 48))
     assert answer.headers["cache-control"] == "no-store"
     assert float(answer.headers["x-throng-age-ms"]) >= 0
+
+
+def test_a_heatmap_is_drawn_to_its_end_though_its_camera_is_removed_meanwhile(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(client)
+    cameras, in_a_thread = parts(client).cameras, asyncio.to_thread
+
+    async def too_late(work: Callable[..., bytes], *given: object) -> bytes:
+        cameras.remove("gate")
+        return await in_a_thread(work, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "to_thread", too_late)
+        assert client.get("/v1/cameras/gate/heatmap.png").status_code == 200
+    problem(client.get("/v1/cameras/gate/heatmap.png"), 404, "camera_unknown")
 
 
 def test_a_camera_has_a_density_map_that_adds_up_to_its_count(client: TestClient) -> None:
