@@ -37,7 +37,7 @@ SHARD = 256  # crops a file: what an interruption costs
 SHOWN = 16  # crops a teacher sees at once
 QUALITY = 95
 ORDER = ("train", "augmentation", "teachers")
-"""What a bank and a recipe that draws from it must have in common."""
+"""What a bank and a recipe that draws from it have in common; it may go without the teachers."""
 
 
 def make_bank(  # noqa: PLR0913  # what it holds, where from, where to, and on what
@@ -92,7 +92,7 @@ class BankCrops:
         self._recipe, self._stride = recipe, stride
         facts = _facts(folder)
         ours, theirs = _order(recipe), facts["order"]
-        odd = [name for name in ORDER if ours[name] != theirs[name]]
+        odd = [name for name in ORDER if ours[name] not in (theirs[name], {})]
         if odd:
             raise DataError(
                 f"{folder} is the bank of a recipe with another {' and '.join(odd)}: "

@@ -95,7 +95,8 @@ class Defaults(Section):
     preview: Literal["none", "blur", "clear"] = "blur"
     """What pictures of a camera show under the density: nothing, unrecognisable people, all."""
     stale_after_s: float = Field(5.0, gt=0, le=3600)
-    """A count older than this is marked stale and withdrawn from the metrics."""
+    """A count older than this, and than three of the periods asked for, is marked stale and leaves
+    the metrics."""
     transport: Literal["tcp", "udp"] = "tcp"
     open_timeout_s: Patience = 5.0
     read_timeout_s: Patience = 2.5

@@ -12,18 +12,22 @@ from rich.table import Table
 from distill.commands._options import DATA, Data
 from distill.crops import samples_of
 from distill.evaluate import Counted, counts_of, scores_by_part
+from distill.published import LAYOUTS, import_published
 from distill.recipes import Fold, Part
 from models.checkpoint import load_checkpoint
 from models.progress import tracked
 
 
 def evaluate(  # noqa: PLR0913  # a command's options are its arguments
-    checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A best.safetensors, or see --published.")],
     data: Data = DATA,
     dataset: Annotated[str, typer.Option(help="See `throng-distill list`.")] = "pack",
     split: Annotated[str, typer.Option(help="One of the data set's splits.")] = "val",
     folder: Annotated[str, typer.Option(help="Where the data set lies, below --data.")] = ".",
     fold: Annotated[Fold, typer.Option(help="held: every eighth picture.")] = "all",
+    layout: Annotated[
+        str, typer.Option("--published", help=f"Of the code of others: {', '.join(LAYOUTS)}.")
+    ] = "",
     json_out: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     counts: Annotated[Path | None, typer.Option(help="A CSV of id,predicted,true.")] = None,
 ) -> None:
@@ -32,7 +36,7 @@ def evaluate(  # noqa: PLR0913  # a command's options are its arguments
     "trimmed" leaves out the three largest errors of a part. Numbers on a validation split are
     validation numbers: the checkpoint was chosen on them.
     """
-    net = load_checkpoint(checkpoint).net
+    net = import_published(checkpoint, layout) if layout else load_checkpoint(checkpoint).net
     samples = samples_of(Part(dataset, split, folder=folder, fold=fold), data)
     counted = counts_of(samples, net, track=tracked("counting", total=len(samples)))
     if counts:

@@ -1,7 +1,9 @@
 """The product students once more: by maps of two larger teachers first, then by labels alone.
 
-The maps come from a bank that `throng-distill bank throng-m-banked` makes before. Each student sees
-as many crops as its control: throng-m, and throng-s.
+The maps come from a bank that `throng-distill bank throng-m-banked` makes before. A bank has fewer
+crops than a run sees, so they come again and again: what the maps give shows beside
+`throng-m-distilled-alone`, which has the labels of the same crops, and what fresh crops give beside
+throng-m.
 """
 
 from dataclasses import replace
@@ -17,6 +19,16 @@ TEACHERS = {"wide": Teacher("teacher-wide"), "deep": Teacher("teacher-deep")}
 def throng_m_banked() -> Recipe:
     """throng-m-whole by the maps of both teachers, and labels where there are some."""
     return _banked(throng_m_whole())
+
+
+def throng_m_banked_alone() -> Recipe:
+    """throng-m-banked without the maps, by the labels of the same crops."""
+    return replace(throng_m_banked(), method="supervised", teachers={})
+
+
+def throng_m_distilled_alone() -> Recipe:
+    """throng-m-banked-alone loses its second block at stride 4 and goes on: the control."""
+    return replace(throng_m(), starts_from="throng-m-banked-alone")
 
 
 def throng_m_distilled() -> Recipe:

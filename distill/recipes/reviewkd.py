@@ -48,6 +48,16 @@ def reviewkd_instruct() -> Recipe:
     return _both(passes=0)
 
 
+def reviewkd_instruct_1() -> Recipe:
+    """Its second seed."""
+    return replace(reviewkd_instruct(), seed=1, starts_from="instructed-1")
+
+
+def reviewkd_instruct_2() -> Recipe:
+    """Its third seed."""
+    return replace(reviewkd_instruct(), seed=2, starts_from="instructed-2")
+
+
 def reviewkd() -> Recipe:
     """Both: the method."""
     return _both(passes=1)

@@ -120,9 +120,14 @@ def half() -> Recipe:
     return _start({"ratio": 2})
 
 
+def skt_plain_ratio_2() -> Recipe:
+    """1/2-CSRNet goes on with head points alone."""
+    return _alone(half(), starts_from="half")
+
+
 def skt_ratio_2() -> Recipe:
     """1/2-CSRNet with all of SKT."""
-    return _taught(_alone(half(), starts_from="half"), by="csrnet")
+    return _taught(skt_plain_ratio_2(), by="csrnet")
 
 
 def third() -> Recipe:
@@ -130,9 +135,14 @@ def third() -> Recipe:
     return _start({"ratio": 3})
 
 
+def skt_plain_ratio_3() -> Recipe:
+    """1/3-CSRNet goes on with head points alone."""
+    return _alone(third(), starts_from="third")
+
+
 def skt_ratio_3() -> Recipe:
     """1/3-CSRNet with all of SKT."""
-    return _taught(_alone(third(), starts_from="third"), by="csrnet")
+    return _taught(skt_plain_ratio_3(), by="csrnet")
 
 
 def fifth() -> Recipe:
@@ -140,9 +150,14 @@ def fifth() -> Recipe:
     return _start({"ratio": 5})
 
 
+def skt_plain_ratio_5() -> Recipe:
+    """1/5-CSRNet goes on with head points alone."""
+    return _alone(fifth(), starts_from="fifth")
+
+
 def skt_ratio_5() -> Recipe:
     """1/5-CSRNet with all of SKT."""
-    return _taught(_alone(fifth(), starts_from="fifth"), by="csrnet")
+    return _taught(skt_plain_ratio_5(), by="csrnet")
 
 
 def skt_published() -> Recipe:

@@ -1,4 +1,5 @@
-"""throng-s, the fast student: throng-m's features first, then labels; and its control.
+"""throng-s, the fast student: throng-m's features first, then labels; and its control, which has
+labels alone for the same three runs.
 
 It starts from ImageNet weights behind a first layer of its own. So its trunk learns faster than
 throng-m's does: what follows a new layer must learn to read it.
@@ -12,45 +13,62 @@ from distill.recipes._pack import EVERY, TRAIN, VALIDATE
 INSTRUCTED, FIRST, SECOND = 2_000, 12_000, 8_000  # steps
 
 
-def throng_s_alone() -> Recipe:
-    """Labels alone, for as many crops as throng-s sees: its control."""
+def throng_s_alone_start() -> Recipe:
+    """Labels for as many crops as throng-s-instructed sees."""
     return Recipe(
         net="throng-s",
         train=TRAIN,
         validate=VALIDATE,
         trunk_weights="weights/resnet18_bnfolded_to_layer3.npz",
-        steps=INSTRUCTED + FIRST + SECOND,
+        steps=INSTRUCTED,
         batch=16,
         trunk_rate=5e-4,
         average=0.999,
+        evaluate_every=INSTRUCTED,
     )
 
 
 def throng_s_instructed() -> Recipe:
     """The encoder by the features of throng-m (ReviewKD's first phase); no label is looked at."""
     return replace(
-        throng_s_alone(),
+        throng_s_alone_start(),
         train=tuple(replace(part, labelled=False) for part in EVERY),
         method="reviewkd",
         method_arguments={
             "review": 0.0, "student_latent": "merged", "teacher_latent": "merged",
         },
         teachers={"teacher": Teacher("throng-m-whole")},
-        steps=INSTRUCTED,
-        evaluate_every=INSTRUCTED,
     )  # fmt: skip
 
 
 def throng_s_first() -> Recipe:
     """throng-s-instructed goes on with labels."""
-    return replace(throng_s_alone(), starts_from="throng-s-instructed", steps=FIRST)
+    return _first("throng-s-instructed")
+
+
+def throng_s_alone_first() -> Recipe:
+    """throng-s-alone-start goes on with labels."""
+    return _first("throng-s-alone-start")
 
 
 def throng_s() -> Recipe:
     """throng-s-first goes on with labels, more slowly."""
+    return _second("throng-s-first")
+
+
+def throng_s_alone() -> Recipe:
+    """throng-s-alone-first goes on with labels, more slowly: the control of throng-s."""
+    return _second("throng-s-alone-first")
+
+
+def _first(start: str) -> Recipe:
+    return replace(throng_s_alone_start(), starts_from=start, steps=FIRST, evaluate_every=2_000)
+
+
+def _second(start: str) -> Recipe:
     return replace(
-        throng_s_alone(),
-        starts_from="throng-s-first",
+        throng_s_alone_start(),
+        starts_from=start,
         steps=SECOND,
         rate=5e-4,
         trunk_rate=2e-4,

@@ -4,6 +4,7 @@ from distill.tables import PRODUCT, Row, Table
 
 S, S_ALONE, S_BANKED = "throng-s, by throng-m's features", "throng-s alone", "throng-s, by maps too"
 M, M_BANKED = "throng-m", "throng-m, by maps of two teachers"
+M_ALONE = "throng-m, by labels of the same crops"
 
 table = Table(
     title="The product students",
@@ -15,6 +16,7 @@ cost.""",
         Row("ResNet18 whole: throng-m before a block is cut", ("throng-m-whole",)),
         Row(M, ("throng-m",)),
         Row(M_BANKED, ("throng-m-distilled",)),
+        Row(M_ALONE, ("throng-m-distilled-alone",)),
         Row(S_ALONE, ("throng-s-alone",)),
         Row(S, ("throng-s",)),
         Row(S_BANKED, ("throng-s-distilled",)),
@@ -22,6 +24,6 @@ cost.""",
         Row("ResNet50, a teacher", ("teacher-wide",)),
     ),
     parts=PRODUCT,
-    compared=((S, S_ALONE), (S_BANKED, S), (M_BANKED, M), (S, M)),
+    compared=((S, S_ALONE), (S_BANKED, S), (M_BANKED, M_ALONE), (M_BANKED, M), (S, M)),
     scattered=(M, S),
 )

@@ -3,6 +3,7 @@
 from distill.tables import Row, Table
 
 PLAIN, BOTH = "1/4-CSRNet alone", "instruction and a review: ReviewKD"
+INSTRUCTED, LOOKED_AGAIN = "an instruction", "a review"
 WIDER = "1/3-CSRNet alone, 1.76 times the compute"
 HEAVY, AGAIN, REVIEWED = (
     "CSRNet, the teacher",
@@ -18,8 +19,8 @@ parameter. Does each phase help at equal crops? A review decodes twice: does it 
 that computes more? All students see equally many crops, those of the instruction included.""",
     rows=(
         Row(PLAIN, ("quarter", "quarter-1", "quarter-2")),
-        Row("an instruction", ("reviewkd-instruct",)),
-        Row("a review", ("reviewkd-review",)),
+        Row(INSTRUCTED, ("reviewkd-instruct", "reviewkd-instruct-1", "reviewkd-instruct-2")),
+        Row(LOOKED_AGAIN, ("reviewkd-review",)),
         Row(BOTH, ("reviewkd", "reviewkd-1", "reviewkd-2")),
         Row("instruction and two reviews", ("reviewkd-twice",)),
         Row(WIDER, ("third",)),
@@ -27,6 +28,13 @@ that computes more? All students see equally many crops, those of the instructio
         Row(AGAIN, ("csrnet-again",)),
         Row(REVIEWED, ("csrnet-review",)),
     ),
-    compared=((BOTH, PLAIN), (BOTH, WIDER), (BOTH, HEAVY), (REVIEWED, AGAIN)),
+    compared=(
+        (BOTH, PLAIN),
+        (BOTH, INSTRUCTED),
+        (LOOKED_AGAIN, PLAIN),
+        (BOTH, WIDER),
+        (BOTH, HEAVY),
+        (REVIEWED, AGAIN),
+    ),
     scattered=(HEAVY, PLAIN, BOTH),
 )

@@ -172,6 +172,15 @@ def test_a_student_learns_from_a_bank_without_its_teachers(taught: Recipe, make:
     assert said["gradient"] > 0
 
 
+def test_a_control_learns_from_the_same_crops_without_the_maps(taught: Recipe, make: Make) -> None:
+    bank = make()
+    alone = replace(taught, method="supervised", teachers={})
+    first, same = _drawn(taught, bank)[0], _drawn(alone, bank)[0]
+    assert torch.equal(first.frames_NHW3, same.frames_NHW3)
+    learner = Learner.of(alone, NETS[alone.net](**alone.net_arguments))
+    assert set(learner.step(same, number=0, bf16=False)) == {"cells", "counts", "gradient"}
+
+
 def test_a_bank_cut_short_goes_on_and_ends_as_one_never_cut(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +269,7 @@ def test_the_bank_of_another_recipe_is_refused(taught: Recipe, make: Make) -> No
     with pytest.raises(DataError, match="another train and augmentation"):
         BankCrops(other, folder=bank, stride=8)
     with pytest.raises(DataError, match="another teachers"):
-        BankCrops(replace(taught, teachers={}), folder=bank, stride=8)
+        BankCrops(replace(taught, teachers={"wide": Teacher("broad")}), folder=bank, stride=8)
     BankCrops(replace(taught, seed=5, steps=9, net="throng-m"), folder=bank, stride=8)
 
 

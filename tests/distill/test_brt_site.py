@@ -44,7 +44,7 @@ def _checkpoint(path: Path, facts: dict[str, object]) -> Path:
 def test_a_camera_becomes_a_site_that_is_judged_by_the_rest_of_its_day(
     brt: Path, tmp_path: Path
 ) -> None:
-    of = replace(recipe("throng-s-alone"), train=(Part("pack", "train", prefix="sha_"),))
+    of = replace(recipe("throng-s-alone-start"), train=(Part("pack", "train", prefix="sha_"),))
     student = _checkpoint(tmp_path / "best.safetensors", {"recipe": asdict(of)})
     site(brt, student, tmp_path / "out")
     frames = tmp_path / "out/frames"
@@ -63,7 +63,7 @@ def test_a_camera_becomes_a_site_that_is_judged_by_the_rest_of_its_day(
 
 
 def test_frames_that_the_student_was_trained_on_are_in_neither(brt: Path, tmp_path: Path) -> None:
-    seen = replace(recipe("throng-s-alone"), train=(Part("pack", "train_brt", fold="held"),))
+    seen = replace(recipe("throng-s-alone-start"), train=(Part("pack", "train_brt", fold="held"),))
     student = _checkpoint(tmp_path / "best.safetensors", {"recipe": asdict(seen)})
     site(brt, student, tmp_path / "out")
     names = {path.stem for path in (tmp_path / "out/frames").glob("*.jpg")}

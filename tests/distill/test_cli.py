@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from distill.__main__ import main
+from distill.published import LAYOUTS
 from models.checkpoint import save_checkpoint
 from models.nets import NETS
 from models.nets.throng_s import ThrongS
@@ -103,6 +104,20 @@ def test_evaluate_of_pictures_without_people_is_json_too(
     assert distill("evaluate", checkpoint, "--data", packed, "--json") == 0
     scores = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert {part: score["nae"] for part, score in scores.items()} == {"sha": None, "shb": None}
+
+
+@pytest.mark.usefixtures("small_plaza")
+def test_evaluate_counts_with_checkpoints_of_published_code(
+    distill: Distill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, path = NETS["csrnet"](ratio=16), tmp_path / "0model_best.pth.tar"
+    theirs = dict(zip(LAYOUTS["skt"].keys, net.state_dict().values(), strict=True))
+    torch.save({"state_dict": theirs}, path)
+    plaza = ("--dataset", "plaza", "--split", "smoke")
+    assert distill("evaluate", path, "--published", "skt", *plaza, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["plaza"]["pictures"] == 2
+    assert distill("evaluate", path, "--published", "bl", *plaza) == 2
+    assert "0model_best.pth.tar" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small_plaza")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import signal
 import socket
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.slow
 FLAPPING = 50
 LIVE_S = 4.0
 OPENS_AT_ONCE = 8
+CAMERAS_PER_READER = 8
+SLACK = 3 * OPENS_AT_ONCE  # opens under way, and a reader process more or less
 GONE = ("down", "stalled", "connecting")
 
 
@@ -158,9 +161,9 @@ def test_fifty_cameras_that_come_and_go_open_eight_at_once_and_pile_nothing_up(
         lived = sum(bool(each.states("live", since_s=began_s)) for each in flapping)
         assert lived == (0 if harm.refuse else FLAPPING)
         assert proxy.most_at_once <= OPENS_AT_ONCE
-        assert third.files <= first.files + OPENS_AT_ONCE
-        assert third.threads <= first.threads + OPENS_AT_ONCE
-        assert third.processes <= first.processes
+        assert third.files <= first.files + SLACK  # a pile would be a hundred by now
+        assert third.threads <= first.threads + SLACK
+        assert third.processes <= 1 + math.ceil((FLAPPING + 1) / CAMERAS_PER_READER)
         note = (
             f"at most {proxy.most_at_once} opens at once, {proxy.accepted} in all; "
             f"{lived} cameras were live now and then"

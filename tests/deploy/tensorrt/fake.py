@@ -62,12 +62,15 @@ class FakeGpu:
     def __enter__(self) -> Self:
         self.world.opened += 1
         self._mine: set[int] = set()
+        self._streams: list[int] = []
         return self
 
     def __exit__(self, *_: object) -> None:
         self.world.opened -= 1
         for address in self._mine:
             del self.world.alive[address]
+        for stream in self._streams:  # what was queued there, and all that it held, is forgotten
+            del self.world.queued[stream]
         if self.world.opened == 0:
             self.world.end()
 
@@ -96,6 +99,7 @@ class FakeGpu:
     def stream(self) -> int:
         number = next(self.world.numbers)
         self.world.queued[number] = deque()
+        self._streams.append(number)
         return number
 
     def event(self) -> int:
