@@ -13,7 +13,7 @@ LICENCE = "research data; clear it, or retrain on your own pictures, before comm
 PARTS = {
     "sha": "ShanghaiTech part A",
     "shb": "ShanghaiTech part B",
-    "brt": "Beijing-BRT",
+    "brt": "Beijing-BRT (cameras that training knew)",
     "dtd": "pictures without people (DTD textures)",
     "plaza": "drawn plaza",
     "unity": "rendered crowds (Unity)",
