@@ -45,7 +45,8 @@ train: .venv/dev.stamp ## train RECIPE on the data pack in DATA; goes on where i
 	$(BIN)/throng-distill run $(RECIPE) --data $(DATA) --out $(RUN)
 
 distill: .venv/dev.stamp ## what ships, from nothing: throng-m, then throng-s by its features (hours); goes on where it stopped
-	for recipe in throng-m-whole throng-m throng-s-instructed throng-s-first throng-s; do \
+	for recipe in throng-m-whole throng-m-cut throng-m \
+		throng-s-instructed throng-s-first throng-s-second throng-s; do \
 		$(MAKE) train RECIPE=$$recipe RUN=runs/$$recipe || exit; done
 	$(MAKE) bundle NAME=throng-m RECIPE=throng-m RUN=runs/throng-m
 	$(MAKE) bundle NAME=throng-s RECIPE=throng-s RUN=runs/throng-s

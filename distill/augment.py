@@ -1,6 +1,7 @@
-"""Crop, scale, flip and recolour: picture and head points together.
+"""Crop, scale, flip, recolour and blur: picture and head points together.
 
-Shapes: H x W pixels, P head points.
+Whatever resizes a picture also softens it, and a net that never saw a picture as its camera made it
+counts such ones wrongly: `native` crops are not resized. Shapes: H x W pixels, P head points.
 """
 
 from dataclasses import dataclass
@@ -13,13 +14,20 @@ from distill.data import Image, Points
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Square crops of `crop_px`; the picture's scale is drawn log-uniformly from `scale`."""
+    """Square crops of `crop_px`; the picture's scale is drawn log-uniformly from `scale`.
+
+    The other numbers are shares of crops: `native` keep the picture's scale and its pixels, `blur`
+    are out of focus, `jpeg` are compressed once more.
+    """
 
     crop_px: int = 256
     scale: tuple[float, float] = (0.6, 1.6)
     flip: float = 0.5
     grey: float = 0.15
     colour: float = 0.7
+    native: float = 0.0
+    blur: float = 0.0
+    jpeg: float = 0.0
 
     def __call__(
         self, image_HW3: Image, points_P2: Points, rng: np.random.Generator
@@ -35,6 +43,10 @@ class Augmentation:
             image = np.repeat(grey_HW[:, :, None], 3, axis=2)
         if rng.random() < self.colour:
             image = _recolour(image, rng)
+        if self.blur and rng.random() < self.blur:
+            image = _blur(image, rng)
+        if self.jpeg and rng.random() < self.jpeg:
+            image = _compress(image, rng)
         return np.ascontiguousarray(image), points_P2
 
     def _crop(
@@ -43,6 +55,8 @@ class Augmentation:
         """Only the window is resized: averaging down, linear up. Small pictures are enlarged."""
         height, width = image_HW3.shape[:2]
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
+        if self.native and rng.random() < self.native:
+            scale = 1.0
         side = min(round(self.crop_px / scale), height, width)
         left, top = rng.integers(0, width - side + 1), rng.integers(0, height - side + 1)
         window = image_HW3[top : top + side, left : left + side]
@@ -62,3 +76,15 @@ def _recolour(image_HW3: Image, rng: np.random.Generator) -> Image:
     level = (level - 0.5) * rng.uniform(0.75, 1.25) + 0.5 + rng.uniform(-0.12, 0.12)
     table = np.clip(level * rng.uniform(0.9, 1.1, size=3) * 255, 0, 255).astype(np.uint8)
     return cv2.LUT(image_HW3, table[None])  # type: ignore[return-value]
+
+
+def _blur(image_HW3: Image, rng: np.random.Generator) -> Image:
+    """A lens out of focus by up to a pixel and a half."""
+    return cv2.GaussianBlur(image_HW3, (0, 0), sigmaX=rng.uniform(0.3, 1.5))  # type: ignore[return-value]
+
+
+def _compress(image_HW3: Image, rng: np.random.Generator) -> Image:
+    """JPEG of a quality between a poor camera's and a good one's."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))]
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image_HW3, cv2.COLOR_RGB2BGR), quality)
+    return cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type,return-value]

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from distill.recipes import Recipe, Teacher
 from distill.recipes._pack import EVERY
-from distill.recipes.throng_m import throng_m, throng_m_whole
-from distill.recipes.throng_s import throng_s, throng_s_first
+from distill.recipes.throng_m import throng_m_cut, throng_m_whole
+from distill.recipes.throng_s import throng_s_first, throng_s_second
 
 TEACHERS = {"wide": Teacher("teacher-wide"), "deep": Teacher("teacher-deep")}
 
@@ -28,12 +28,12 @@ def throng_m_banked_alone() -> Recipe:
 
 def throng_m_distilled_alone() -> Recipe:
     """throng-m-banked-alone loses its second block at stride 4 and goes on: the control."""
-    return replace(throng_m(), starts_from="throng-m-banked-alone")
+    return replace(throng_m_cut(), starts_from="throng-m-banked-alone")
 
 
 def throng_m_distilled() -> Recipe:
     """throng-m-banked loses its second block at stride 4 and goes on with labels."""
-    return replace(throng_m(), starts_from="throng-m-banked")
+    return replace(throng_m_cut(), starts_from="throng-m-banked")
 
 
 def throng_s_banked() -> Recipe:
@@ -43,7 +43,7 @@ def throng_s_banked() -> Recipe:
 
 def throng_s_distilled() -> Recipe:
     """throng-s-banked goes on with labels."""
-    return replace(throng_s(), starts_from="throng-s-banked")
+    return replace(throng_s_second(), starts_from="throng-s-banked")
 
 
 def _banked(alone: Recipe) -> Recipe:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from distill.recipes import Recipe
-from distill.recipes._pack import TRAIN, VALIDATE
+from distill.recipes._pack import AS_SEEN, TRAIN, VALIDATE
 
 
 def throng_m_whole() -> Recipe:
@@ -20,7 +20,7 @@ def throng_m_whole() -> Recipe:
     )
 
 
-def throng_m() -> Recipe:
+def throng_m_cut() -> Recipe:
     """throng-m-whole loses its second block at stride 4 and goes on for as long."""
     return replace(
         throng_m_whole(),
@@ -29,3 +29,13 @@ def throng_m() -> Recipe:
         frozen=("trunk.conv1",),
         rate=5e-4,
     )
+
+
+def throng_m() -> Recipe:
+    """throng-m-cut goes on for as long, with pictures that nothing has softened."""
+    return replace(throng_m_resized(), augmentation=AS_SEEN)
+
+
+def throng_m_resized() -> Recipe:
+    """throng-m-cut goes on with resized pictures: the control of throng-m."""
+    return replace(throng_m_cut(), starts_from="throng-m-cut")

@@ -1,5 +1,5 @@
 """throng-s, the fast student: throng-m's features first, then labels; and its control, which has
-labels alone for the same three runs.
+labels alone for the same four runs.
 
 It starts from ImageNet weights behind a first layer of its own. So its trunk learns faster than
 throng-m's does: what follows a new layer must learn to read it.
@@ -8,9 +8,9 @@ throng-m's does: what follows a new layer must learn to read it.
 from dataclasses import replace
 
 from distill.recipes import Recipe, Teacher
-from distill.recipes._pack import EVERY, TRAIN, VALIDATE
+from distill.recipes._pack import AS_SEEN, EVERY, TRAIN, VALIDATE
 
-INSTRUCTED, FIRST, SECOND = 2_000, 12_000, 8_000  # steps
+INSTRUCTED, FIRST, SECOND, THIRD = 2_000, 12_000, 8_000, 12_000  # steps
 
 
 def throng_s_alone_start() -> Recipe:
@@ -51,14 +51,24 @@ def throng_s_alone_first() -> Recipe:
     return _first("throng-s-alone-start")
 
 
-def throng_s() -> Recipe:
+def throng_s_second() -> Recipe:
     """throng-s-first goes on with labels, more slowly."""
     return _second("throng-s-first")
 
 
-def throng_s_alone() -> Recipe:
-    """throng-s-alone-first goes on with labels, more slowly: the control of throng-s."""
+def throng_s_alone_second() -> Recipe:
+    """throng-s-alone-first goes on with labels, more slowly."""
     return _second("throng-s-alone-first")
+
+
+def throng_s() -> Recipe:
+    """throng-s-second goes on with pictures that nothing has softened."""
+    return _third("throng-s-second")
+
+
+def throng_s_alone() -> Recipe:
+    """throng-s-alone-second goes on so, too: the control of throng-s."""
+    return _third("throng-s-alone-second")
 
 
 def _first(start: str) -> Recipe:
@@ -74,3 +84,7 @@ def _second(start: str) -> Recipe:
         trunk_rate=2e-4,
         evaluate_every=SECOND // 2,
     )
+
+
+def _third(start: str) -> Recipe:
+    return replace(_second(start), steps=THIRD, augmentation=AS_SEEN, evaluate_every=2_000)

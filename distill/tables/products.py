@@ -5,6 +5,8 @@ from distill.tables import PRODUCT, Row, Table
 S, S_ALONE, S_BANKED = "throng-s, by throng-m's features", "throng-s alone", "throng-s, by maps too"
 M, M_BANKED = "throng-m", "throng-m, by maps of two teachers"
 M_ALONE = "throng-m, by labels of the same crops"
+M_BEFORE, S_BEFORE = "throng-m on resized pictures", "throng-s on resized pictures"
+M_RESIZED = "throng-m on resized pictures for as long"
 
 table = Table(
     title="The product students",
@@ -14,9 +16,12 @@ before. Its crops are those of the whole chain; teachers and the making of the b
 cost.""",
     rows=(
         Row("ResNet18 whole: throng-m before a block is cut", ("throng-m-whole",)),
+        Row(M_BEFORE, ("throng-m-cut",)),
+        Row(M_RESIZED, ("throng-m-resized",)),
         Row(M, ("throng-m",)),
         Row(M_BANKED, ("throng-m-distilled",)),
         Row(M_ALONE, ("throng-m-distilled-alone",)),
+        Row(S_BEFORE, ("throng-s-second",)),
         Row(S_ALONE, ("throng-s-alone",)),
         Row(S, ("throng-s",)),
         Row(S_BANKED, ("throng-s-distilled",)),
@@ -24,6 +29,13 @@ cost.""",
         Row("ResNet50, a teacher", ("teacher-wide",)),
     ),
     parts=PRODUCT,
-    compared=((S, S_ALONE), (S_BANKED, S), (M_BANKED, M_ALONE), (M_BANKED, M), (S, M)),
+    compared=(
+        (S, S_ALONE),
+        (S_BANKED, S_BEFORE),
+        (M_BANKED, M_ALONE),
+        (M_BANKED, M_BEFORE),
+        (M, M_RESIZED),
+        (S, M),
+    ),
     scattered=(M, S),
 )

@@ -113,3 +113,34 @@ def test_a_scale_makes_people_larger_or_smaller(scale: float) -> None:
             assert heads_P2[1, 0] - heads_P2[0, 0] == pytest.approx(10 * scale)
             return
     pytest.fail("no crop of 200 held both heads")
+
+
+def test_a_native_crop_is_a_window_of_the_picture_pixel_for_pixel() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+    native = Augmentation(crop_px=64, native=1, flip=0, grey=0, colour=0)
+    crop, heads_P2 = native(image, np.array([[60, 50]], np.float32), np.random.default_rng(0))
+    left, top = (np.array([60, 50]) - heads_P2[0]).astype(int)
+    assert np.array_equal(crop, image[top : top + 64, left : left + 64])
+
+
+def test_as_many_crops_are_native_as_were_asked_for() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    heads_P2 = np.array([[150, 150], [151, 150]], np.float32)
+    half = Augmentation(crop_px=256, scale=(0.9, 0.95), native=0.5, flip=0, grey=0, colour=0)
+    seen = [half(image, heads_P2, np.random.default_rng(seed))[1] for seed in range(400)]
+    apart = np.array([heads[1, 0] - heads[0, 0] for heads in seen])
+    assert (apart == 1).mean() == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("worse", [{"blur": 1.0}, {"jpeg": 1.0}])
+def test_a_poor_picture_loses_detail_and_keeps_its_light_and_its_heads(
+    worse: dict[str, float],
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    heads_P2 = np.array([[10, 20]], np.float32)
+    poor = Augmentation(crop_px=64, scale=(1, 1), flip=0, grey=0, colour=0, **worse)
+    for seed in range(20):
+        crop, kept_P2 = poor(image, heads_P2, np.random.default_rng(seed))
+        assert crop.astype(float).std() < image.astype(float).std()
+        assert crop.mean((0, 1)) == pytest.approx(image.mean((0, 1)), rel=0.05)
+        assert np.array_equal(kept_P2, heads_P2)
