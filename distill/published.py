@@ -21,7 +21,7 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint
 from models.errors import ConfigError, DataError
-from models.nets import NETS, CountingNet
+from models.nets import NETS
 
 TRAIN_ONLY = "transform"  # SKT's 1 x 1 convolutions from student to teacher
 UNFIT = (OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError, pickle.UnpicklingError)
@@ -78,11 +78,6 @@ LAYOUTS = {
         ),
     ),
 }
-
-
-def import_published(path: Path, layout: str) -> CountingNet:
-    """The net alone of `published`."""
-    return published(path, layout).net
 
 
 def published(path: Path, layout: str) -> Checkpoint:

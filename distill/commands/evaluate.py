@@ -12,7 +12,7 @@ from rich.table import Table
 from distill.commands._options import DATA, Data
 from distill.crops import samples_of
 from distill.evaluate import Counted, counts_of, scores_by_part
-from distill.published import LAYOUTS, import_published
+from distill.published import LAYOUTS, published
 from distill.recipes import Fold, Part
 from models.checkpoint import load_checkpoint
 from models.progress import tracked
@@ -28,6 +28,9 @@ def evaluate(  # noqa: PLR0913  # a command's options are its arguments
     layout: Annotated[
         str, typer.Option("--published", help=f"Of the code of others: {', '.join(LAYOUTS)}.")
     ] = "",
+    scale: Annotated[
+        float, typer.Option(min=0.1, max=10, help="Resize pictures first: do counts hold?")
+    ] = 1.0,
     json_out: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     counts: Annotated[Path | None, typer.Option(help="A CSV of id,predicted,true.")] = None,
 ) -> None:
@@ -36,9 +39,11 @@ def evaluate(  # noqa: PLR0913  # a command's options are its arguments
     "trimmed" leaves out the three largest errors of a part. Numbers on a validation split are
     validation numbers: the checkpoint was chosen on them.
     """
-    net = import_published(checkpoint, layout) if layout else load_checkpoint(checkpoint).net
+    read = published(checkpoint, layout) if layout else load_checkpoint(checkpoint)
     samples = samples_of(Part(dataset, split, folder=folder, fold=fold), data)
-    counted = counts_of(samples, net, track=tracked("counting", total=len(samples)))
+    counted = counts_of(
+        samples, read.net, scale=scale, track=tracked("counting", total=len(samples))
+    )
     if counts:
         _write_counts(counts, counted)
     scores = scores_by_part(counted)

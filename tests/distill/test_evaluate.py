@@ -55,6 +55,12 @@ def test_whole_pictures_are_counted_beside_their_heads() -> None:
     assert counted == [Counted("sha_1", 35.0, 3), Counted("shb_2", 35.0, 0)]
 
 
+@pytest.mark.parametrize(("scale", "cells"), [(0.5, 3 * 4), (1.0, 5 * 7), (2.0, 10 * 14)])
+def test_a_picture_can_be_counted_at_another_size(scale: float, cells: int) -> None:
+    (counted,) = counts_of([_blank("sha_1", 3)], OnePersonACell(), scale=scale)
+    assert counted.predicted == cells
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_counting_leaves_a_net_in_the_mode_it_was_in(*, training: bool) -> None:
     net = OnePersonACell().train(training)

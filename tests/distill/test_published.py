@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.published import LAYOUTS, import_published, published
+from distill.published import LAYOUTS, published
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.errors import ConfigError, DataError
 from models.nets import NETS, Pixels
@@ -97,7 +97,7 @@ RUNS: dict[str, Callable[[Tensor, Weights], Tensor]] = {
 @pytest.mark.parametrize("layout", RUNS)
 def test_a_published_net_counts_here_what_it_counts_there(tmp_path: Path, layout: str) -> None:
     weights, frames = _weights(layout), torch.randn(1, 3, 48, 64)
-    net = import_published(_saved(tmp_path, {"epoch": 3, "state_dict": weights}), layout)
+    net = published(_saved(tmp_path, {"epoch": 3, "state_dict": weights}), layout).net
     with torch.inference_mode():
         torch.testing.assert_close(net(frames), RUNS[layout](frames, weights))
 
@@ -108,7 +108,7 @@ def test_the_published_mcnn_is_fed_grey_pictures_and_counts_here_what_it_counts_
     weights = _weights("mcnn")
     frames_NHW3 = torch.randint(0, 256, (1, 32, 40, 3), dtype=torch.uint8)
     grey_NHW = frames_NHW3.float() @ torch.tensor([0.299, 0.587, 0.114])
-    net = Pixels(import_published(_saved(tmp_path, weights), "mcnn"))
+    net = Pixels(published(_saved(tmp_path, weights), "mcnn").net)
     with torch.inference_mode():
         there = _mcnn(grey_NHW[:, None], weights).squeeze(1)
         torch.testing.assert_close(net(frames_NHW3), there, rtol=1e-4, atol=1e-2)
@@ -118,7 +118,7 @@ def test_the_published_mcnn_is_fed_grey_pictures_and_counts_here_what_it_counts_
 def test_names_that_parallel_training_gave_are_known(tmp_path: Path) -> None:
     weights, frames = _weights("bl"), torch.randn(1, 3, 32, 32)
     parallel = {f"module.{name}": value for name, value in weights.items()}
-    net = import_published(_saved(tmp_path, parallel), "bl")
+    net = published(_saved(tmp_path, parallel), "bl").net
     with torch.inference_mode():
         torch.testing.assert_close(net(frames), _bl(frames, weights))
 
@@ -126,7 +126,7 @@ def test_names_that_parallel_training_gave_are_known(tmp_path: Path) -> None:
 def test_what_only_skt_s_training_used_is_left_out(tmp_path: Path) -> None:
     weights = _weights("skt")
     trained = weights | {"transform4_3.0.weight": torch.zeros(256, 16, 1, 1)}
-    net = import_published(_saved(tmp_path, trained), "skt")
+    net = published(_saved(tmp_path, trained), "skt").net
     assert len(net.state_dict()) == len(weights)
 
 
@@ -149,7 +149,7 @@ def test_odd_keys_are_refused_by_name(tmp_path: Path, layout: str) -> None:
     first = next(iter(weights))
     weights["running_mean"] = weights.pop(first)
     with pytest.raises(DataError, match=f"no {layout} .* misses {first} and has unknown running"):
-        import_published(_saved(tmp_path, weights), layout)
+        published(_saved(tmp_path, weights), layout)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -158,14 +158,14 @@ def test_another_shape_is_refused_by_name(tmp_path: Path, layout: str) -> None:
     last = list(weights)[-2]
     weights[last] = torch.zeros(2, 2, 1, 1)
     with pytest.raises(DataError, match=f"{last} is \\(2, 2, 1, 1\\), wanted"):
-        import_published(_saved(tmp_path, weights), layout)
+        published(_saved(tmp_path, weights), layout)
 
 
 @pytest.mark.parametrize("channels", [0, 1, 30, 1000])
 def test_a_first_layer_of_any_width_is_refused_in_words(tmp_path: Path, channels: int) -> None:
     weights = _weights("skt") | {"conv0_0.0.bias": torch.zeros(channels)}
     with pytest.raises(DataError, match=r"does not fit skt: conv0_0\.0"):
-        import_published(_saved(tmp_path, weights), "skt")
+        published(_saved(tmp_path, weights), "skt")
 
 
 class Bomb:
@@ -181,14 +181,14 @@ class Bomb:
 def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     path = _saved(tmp_path, {"state_dict": _weights("skt"), "more": Bomb(tmp_path / "went-off")})
     with pytest.raises(DataError, match="no tensors that can be read"):
-        import_published(path, "skt")
+        published(path, "skt")
     assert not (tmp_path / "went-off").exists()
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": 3}, {"conv0_0.0.weight": "no"}])
 def test_a_file_without_tensors_by_name_is_refused(tmp_path: Path, content: Any) -> None:
     with pytest.raises(DataError, match=r"wanted a dictionary|is no tensor"):
-        import_published(_saved(tmp_path, content), "skt")
+        published(_saved(tmp_path, content), "skt")
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage"])
@@ -196,15 +196,15 @@ def test_a_file_of_anything_else_is_refused_in_one_line(tmp_path: Path, content:
     path = tmp_path / "best.pth.tar"
     path.write_bytes(content)
     with pytest.raises(DataError, match="no tensors that can be read") as refused:
-        import_published(path, "skt")
+        published(path, "skt")
     assert "\n" not in str(refused.value)
 
 
 def test_a_missing_file_and_an_unknown_layout_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no published checkpoint at .*nowhere"):
-        import_published(tmp_path / "nowhere", "skt")
+        published(tmp_path / "nowhere", "skt")
     with pytest.raises(ConfigError, match="no layout 'vgg'; there are mcnn, csrnet-pytorch, skt"):
-        import_published(tmp_path / "nowhere", "vgg")
+        published(tmp_path / "nowhere", "vgg")
 
 
 def test_mcnn_is_read_from_hdf5(tmp_path: Path) -> None:
@@ -213,17 +213,17 @@ def test_mcnn_is_read_from_hdf5(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "mcnn.h5", "w") as file:
         for name, value in weights.items():
             file.create_dataset(name, data=value.numpy())
-    net = import_published(tmp_path / "mcnn.h5", "mcnn")
+    net = published(tmp_path / "mcnn.h5", "mcnn").net
     assert all(map(torch.equal, net.state_dict().values(), weights.values()))
     (tmp_path / "empty.h5").write_bytes(b"")
     with pytest.raises(DataError, match="no tensors that can be read"):
-        import_published(tmp_path / "empty.h5", "mcnn")
+        published(tmp_path / "empty.h5", "mcnn")
 
 
 @pytest.mark.data
 def test_the_pack_s_mcnn_finds_the_crowd_of_part_a(data: Path) -> None:
     pytest.importorskip("h5py")
-    net = Pixels(import_published(data / "weights/mcnn_shtechA_660.h5", "mcnn"))
+    net = Pixels(published(data / "weights/mcnn_shtechA_660.h5", "mcnn").net)
     counted, true = 0.0, 0
     with np.load(data / "val/points.npz") as points:
         for name in [name for name in points.files if name.startswith("sha_")][:12]:
