@@ -11,11 +11,11 @@ asked once, whether the adapted student counts them no worse than before; else i
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from distill.augment import Augmentation
+from distill.augment import AS_SEEN
 from distill.compare import Difference, difference
 from distill.crops import CropMaker
 from distill.data import Sample
@@ -57,7 +57,7 @@ def site_recipe(
         method=METHOD,
         teachers={role: Teacher(name) for role, name in named.items()},
         frozen=tuple(student.facts.get("recipe", {}).get("frozen", ())),
-        augmentation=Augmentation(scale=(0.8, 1.25)),
+        augmentation=replace(AS_SEEN, scale=(0.8, 1.25)),
         steps=steps,
         batch=8,
         rate=1e-4,

@@ -70,6 +70,10 @@ class Augmentation:
         return crop, moved_P2[inside_P]
 
 
+AS_SEEN = Augmentation(native=0.35, blur=0.15, jpeg=0.25)
+"""For nets that will count pictures as cameras make them."""
+
+
 def _recolour(image_HW3: Image, rng: np.random.Generator) -> Image:
     """Gamma, contrast, brightness and a gain a channel, as one look-up table."""
     level = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.uniform(-0.4, 0.4))

@@ -1,6 +1,5 @@
 """The data pack as product students see it, and what they are chosen on."""
 
-from distill.augment import Augmentation
 from distill.recipes import Part
 
 TRAIN = (
@@ -22,8 +21,3 @@ VALIDATE = (
     Part("pack", "train_empty", fold="held"),
     Part("plaza", "val"),
 )
-
-AS_SEEN = Augmentation(native=0.35, blur=0.15, jpeg=0.25)
-"""Resized crops alone are all a little soft. A net that has seen no others counts pictures as their
-cameras made them differently from the same pictures resized by 6 %.
-"""

@@ -8,6 +8,7 @@ as published numbers are too: each run keeps its last checkpoint beside its best
 
 from dataclasses import replace
 
+from distill.augment import AS_SEEN
 from distill.recipes import Part, Recipe, Teacher
 
 STEPS, BATCH = 2_000, 16
@@ -100,6 +101,7 @@ def _student(percent: int) -> Recipe:
         validate=VALIDATE,
         trunk_weights="weights/resnet18_bnfolded_to_layer3.npz",
         frozen=("trunk.conv1", "trunk.layer1"),
+        augmentation=AS_SEEN,
         steps=STEPS,
         batch=BATCH,
         evaluate_every=1_000,
@@ -128,6 +130,7 @@ def _teacher(percent: int, *, net: str) -> Recipe:
         validate=VALIDATE,
         method="mean-teacher",
         trunk_weights=f"weights/{net}_to_conv4.npz",
+        augmentation=AS_SEEN,
         steps=TEACHER_STEPS,
         batch=TEACHER_BATCH,
         trunk_rate=TEACHER_TRUNK_RATE,

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from distill.augment import AS_SEEN
 from distill.recipes import Recipe
-from distill.recipes._pack import AS_SEEN, TRAIN, VALIDATE
+from distill.recipes._pack import TRAIN, VALIDATE
 
 
 def throng_m_whole() -> Recipe:

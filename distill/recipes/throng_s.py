@@ -7,8 +7,9 @@ throng-m's does: what follows a new layer must learn to read it.
 
 from dataclasses import replace
 
+from distill.augment import AS_SEEN
 from distill.recipes import Recipe, Teacher
-from distill.recipes._pack import AS_SEEN, EVERY, TRAIN, VALIDATE
+from distill.recipes._pack import EVERY, TRAIN, VALIDATE
 
 INSTRUCTED, FIRST, SECOND, THIRD = 2_000, 12_000, 8_000, 12_000  # steps
 
