@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.nets import CountingNet, Look
 from models.spec import InputSpec
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -157,36 +156,3 @@ def batch_norm(arrays: Arrays, name: str) -> tuple[NDArray[np.float64], NDArray[
     )
     scale = gamma / np.sqrt(var + 1.001e-5)  # Keras's epsilon for these nets
     return scale, beta - mean * scale
-
-
-class Surrounded(CountingNet):
-    """A trunk to stride 16, two dilated convolutions that widen what a cell sees, a stride-8 head.
-
-    As throng-m, with other trunks. `trunk` gives three features by name, at strides 4, 8 and 16,
-    with `c_8` and `c_16` channels at the last two.
-    """
-
-    spec = InputSpec(stride=8, multiple=16)
-
-    def __init__(self, trunk: nn.Module, *, c_8: int, c_16: int, width: int) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.around = nn.Sequential(
-            nn.Sequential(nn.Conv2d(c_16, width, 1), nn.ReLU()),
-            conv_relu(width, width, dilation=2),
-            conv_relu(width, width, dilation=4),
-        )
-        self.lateral = nn.Conv2d(c_8, width, 1)
-        self.neck = nn.Sequential(conv_relu(width, width), conv_relu(width, 64))
-        self.head = DensityHead(64)
-
-    def encode(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
-        features: dict[str, Tensor] = self.trunk(frames_N3HW)
-        _, at_8, at_16 = features.values()
-        around = self.around(at_16)
-        merged = F.relu(self.lateral(at_8) + F.interpolate(around, scale_factor=2, mode="nearest"))
-        return features | {"around": around, "merged": merged}
-
-    def decode(self, latent_NChw: Tensor) -> Look:
-        neck = self.neck(latent_NChw)
-        return Look(self.head(neck), {"neck": neck})

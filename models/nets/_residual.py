@@ -1,10 +1,7 @@
-"""The product students' common build: residual blocks, their surroundings, a light head.
+"""The trunk of the product students: ResNet18 to stride 16 (He et al., CVPR 2016).
 
-Residual blocks after He et al. (CVPR 2016) with BatchNorm folded into the convolutions, so they
-start from ImageNet weights and quantise as plain 3 x 3 convolutions. Two dilated convolutions at
-stride 16 widen what a cell sees; the head works at stride 8.
-
-Shapes: N frames, H x W pixels, C channels, h x w cells.
+BatchNorm is folded into the convolutions, so they start from ImageNet weights and quantise as plain
+3 x 3 convolutions. Shapes: N frames, H x W pixels.
 """
 
 from collections.abc import Sequence
@@ -12,9 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.nets import CountingNet, Look
-from models.nets._blocks import Arrays, DensityHead, as_tensor, conv_relu
-from models.spec import InputSpec
+from models.nets._blocks import Arrays, as_tensor
 
 
 class Residual(nn.Module):
@@ -46,11 +41,11 @@ class Trunk(nn.Module):
         self.layer2 = _residuals(at_8, 64, 128, stride=2)
         self.layer3 = _residuals(at_16, 128, 256, stride=2)
 
-    def forward(self, frames_N3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
         """Features at strides 4, 8 and 16."""
         at_4 = self.layer1(self.pool(F.relu(self.conv1(frames_N3HW))))
         at_8 = self.layer2(at_4)
-        return at_4, at_8, self.layer3(at_8)
+        return {"layer1": at_4, "layer2": at_8, "layer3": self.layer3(at_8)}
 
     def from_arrays(self, arrays: Arrays) -> dict[str, Tensor]:
         """The published layers that are here, without the first where that is one of our own.
@@ -60,34 +55,6 @@ class Trunk(nn.Module):
         published = self.conv1.weight.shape == arrays["conv1.weight"].shape
         names = [n for n in self.state_dict() if published or not n.startswith("conv1.")]
         return {name: as_tensor(arrays[name]) for name in names}
-
-
-class ResidualNet(CountingNet):
-    spec = InputSpec(stride=8, multiple=16)
-
-    def __init__(self, trunk: Trunk, width: int) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.around = nn.Sequential(
-            nn.Sequential(nn.Conv2d(256, width, 1), nn.ReLU()),
-            conv_relu(width, width, dilation=2),
-            conv_relu(width, width, dilation=4),
-        )
-        self.lateral = nn.Conv2d(128, width, 1)
-        self.neck = nn.Sequential(conv_relu(width, width), conv_relu(width, 64))
-        self.head = DensityHead(64)
-
-    def encode(self, frames_N3HW: Tensor) -> dict[str, Tensor]:
-        at_4, at_8, at_16 = self.trunk(frames_N3HW)
-        around = self.around(at_16)
-        merged = F.relu(self.lateral(at_8) + F.interpolate(around, scale_factor=2, mode="nearest"))
-        return {
-            "layer1": at_4, "layer2": at_8, "layer3": at_16, "around": around, "merged": merged,
-        }  # fmt: skip
-
-    def decode(self, latent_NChw: Tensor) -> Look:
-        neck = self.neck(latent_NChw)
-        return Look(self.head(neck), {"neck": neck})
 
 
 def _residuals(blocks: int, c_in: int, c_out: int, *, stride: int = 1) -> nn.Sequential:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.nets._blocks import Arrays, Surrounded, as_tensor, batch_norm, folded
+from models.nets._blocks import Arrays, as_tensor, batch_norm, folded
+from models.nets._surrounded import Surrounded
 
 BLOCKS = {"conv2": 6, "conv3": 12, "conv4": 32}
 GROWTH = 32

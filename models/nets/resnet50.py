@@ -6,7 +6,8 @@ BatchNorm is folded into the convolutions, so nothing here depends on a batch.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.nets._blocks import Arrays, Stages, Surrounded, as_tensor, fed_as_keras, folded
+from models.nets._blocks import Arrays, Stages, as_tensor, fed_as_keras, folded
+from models.nets._surrounded import Surrounded
 
 STAGES = {"conv2": (3, 64, 1), "conv3": (4, 128, 2), "conv4": (6, 256, 2)}  # blocks, width, stride
 

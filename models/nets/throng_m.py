@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from models.nets._residual import ResidualNet, Trunk
+from models.nets._residual import Trunk
+from models.nets._surrounded import Surrounded
 
 
-class ThrongM(ResidualNet):
+class ThrongM(Surrounded):
     def __init__(self, width: int = 128, blocks: Sequence[int] = (2, 2, 2)) -> None:
-        stem = nn.Conv2d(3, 64, 7, 2, 3)
-        super().__init__(Trunk(stem, nn.MaxPool2d(3, 2, 1), blocks), width)
+        trunk = Trunk(nn.Conv2d(3, 64, 7, 2, 3), nn.MaxPool2d(3, 2, 1), blocks)
+        super().__init__(trunk, c_8=128, c_16=256, width=width)
 
 
 net = ThrongM

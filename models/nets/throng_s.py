@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from models.nets._residual import ResidualNet, Trunk
+from models.nets._residual import Trunk
+from models.nets._surrounded import Surrounded
 
 
-class ThrongS(ResidualNet):
+class ThrongS(Surrounded):
     def __init__(self, width: int = 64, blocks: Sequence[int] = (1, 1, 1)) -> None:
-        super().__init__(Trunk(nn.Conv2d(3, 64, 4, 4), nn.Identity(), blocks), width)
+        trunk = Trunk(nn.Conv2d(3, 64, 4, 4), nn.Identity(), blocks)
+        super().__init__(trunk, c_8=128, c_16=256, width=width)
 
 
 net = ThrongS
