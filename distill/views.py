@@ -4,7 +4,7 @@ Shapes: N frames, H x W pixels, h x w cells. All maps are people per cell and ke
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -52,25 +52,27 @@ def regrid(density_N1hw: Tensor, shape_hw: Sequence[int]) -> Tensor:
     return density_N1hw
 
 
-def agreed(
-    maps: Mapping[str, Tensor], shares: Mapping[str, float], *, block: int = 2, doubt: float = 0.1
-) -> tuple[Tensor, Tensor]:
-    """What several teachers say together, and how far to trust it: two tensors N1hw.
+def agreement(maps: Sequence[Tensor], *, block: int = 2, doubt: float = 0.1) -> Tensor:
+    """How far several maps of one crop can be trusted, N1hw: e^(-range / (mean + doubt)) of their
+    counts in blocks of `block` x `block` cells.
 
-    `maps` and `shares` go by role; the density is the mean weighted by the shares. Trust is
-    e^(-range / (mean + doubt)) of the teachers' counts in blocks of `block` x
-    `block` cells: 1 where they are equal, e^-2 where one of two sees a crowd and the other nobody.
+    1 where they are equal, e^-2 where one of two sees a crowd and the other nobody.
     """
-    stacked_RN1hw = torch.stack(list(maps.values()))
-    shares_R = stacked_RN1hw.new_tensor([shares[role] for role in maps])
-    weights_R1111 = (shares_R / shares_R.sum())[:, None, None, None, None]
-    density_N1hw = (weights_R1111 * stacked_RN1hw).sum(
-        dim=0
-    )  # a product of tensors would be in bf16
-    counts_RN1hw = _blocks(stacked_RN1hw.clamp(min=0), block)
+    counts_RN1hw = _blocks(torch.stack(list(maps)).clamp(min=0), block)
     apart_N1hw = counts_RN1hw.amax(dim=0) - counts_RN1hw.amin(dim=0)
-    trust_N1hw = torch.exp(-apart_N1hw / (counts_RN1hw.mean(dim=0) + doubt))
-    return density_N1hw, trust_N1hw
+    return torch.exp(-apart_N1hw / (counts_RN1hw.mean(dim=0) + doubt))
+
+
+def heard(lessons: Lessons, roles: Sequence[str]) -> Lessons:
+    """The lessons as a method asks for them: a method of one teacher hears the mean of several.
+
+    How far they agree goes with it, as the hint "trust".
+    """
+    if set(roles) <= lessons.keys() or not lessons:
+        return lessons
+    maps = [look.density_N1hw.float() for look in lessons.values()]
+    together = Look(torch.stack(maps).mean(dim=0), {"trust": agreement(maps)})
+    return dict.fromkeys(roles, together)
 
 
 def _blocks(density_RN1hw: Tensor, block: int) -> Tensor:
@@ -80,12 +82,3 @@ def _blocks(density_RN1hw: Tensor, block: int) -> Tensor:
     counts = F.avg_pool2d(padded.flatten(0, 2), block) * block**2
     whole = counts.repeat_interleave(block, 1).repeat_interleave(block, 2)
     return whole[:, :h, :w].reshape(density_RN1hw.shape)
-
-
-def heard(lessons: Lessons, roles: Sequence[str]) -> Lessons:
-    """The lessons as a method asks for them: a method of one teacher hears the mean of several."""
-    if set(roles) <= lessons.keys() or not lessons:
-        return lessons
-    maps = {role: look.density_N1hw.float() for role, look in lessons.items()}
-    density_N1hw, _ = agreed(maps, dict.fromkeys(maps, 1.0))
-    return dict.fromkeys(roles, Look(density_N1hw, {}))

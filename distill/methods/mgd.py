@@ -27,11 +27,10 @@ from distill.cutmix import Mix, cutmix
 from distill.losses import LOSSES, over_labelled
 from distill.methods import Method
 from distill.pace import chance, rising
+from distill.views import agreement
 from models.errors import ConfigError
 from models.nets import CountingNet
 
-BLOCK = 2  # cells a side, in which counts are compared for trust
-TAU = 0.1  # people: below it a disagreement is none
 SIMILAR = 7  # grid of the self-similarity
 REGIONS = (4, 8)  # grids of the regional counts
 CROWD = 10.0  # people: errors of the total are relative above it
@@ -96,7 +95,7 @@ class Mgd(Method):
         target = self.share * deeper + (1 - self.share) * wider
         labelled = batch.labelled_N[:, None, None, None]
         trust = torch.where(
-            labelled, agreement(target, batch.density_N1hw), agreement(deeper, wider)
+            labelled, agreement([target, batch.density_N1hw]), agreement([deeper, wider])
         )
         density = look.density_N1hw.float()
         weighed = {
@@ -120,16 +119,6 @@ class Mgd(Method):
             ~batch.labelled_N, density_N1hw.sum(dim=(1, 2, 3)), shape_hw=(height, width),
             unit=self.unit, rng=chance(done),
         )  # fmt: skip
-
-
-def agreement(one_N1hw: Tensor, other_N1hw: Tensor) -> Tensor:
-    """exp(-|difference| / (mean + tau)) of the counts of blocks, for each of their cells."""
-    one, other = (
-        F.avg_pool2d(density, BLOCK, ceil_mode=True) * BLOCK**2
-        for density in (one_N1hw, other_N1hw)
-    )
-    trust = torch.exp(-(one - other).abs() / ((one + other) / 2 + TAU))
-    return F.interpolate(trust, size=(one_N1hw.shape[2], one_N1hw.shape[3]), mode="nearest")
 
 
 def trusted(predicted_N1hw: Tensor, target_N1hw: Tensor, trust_N1hw: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ The plainest of the methods, and the row "soft" beside which SKT must show its w
 student's own against head points goes with it wherever a crop has labels.
 """
 
+import torch
 from torch import Tensor
 
 from distill.batch import Batch, Lessons
@@ -16,6 +17,9 @@ from models.nets import CountingNet
 class Soft(Method):
     """The teacher's map, taken as zero where it is negative, stands in for the heads in the terms
     of the chi loss. `counts=0` leaves the squared error of the cells alone, the usual soft target.
+
+    Of several teachers it is the mean map, and where they disagree the student's own stands in for
+    a part of it, so that an error counts for as much as they can be trusted.
     """
 
     roles = ("teacher",)
@@ -30,7 +34,10 @@ class Soft(Method):
     ) -> dict[str, Tensor]:
         look = student.look(batch.frames_N3HW)
         density_N1hw = look.density_N1hw.float()
-        taught_N1hw = lessons["teacher"].density_N1hw.float().clamp(min=0)
+        lesson = lessons["teacher"]
+        taught_N1hw = lesson.density_N1hw.float().clamp(min=0)
+        if "trust" in lesson.hints:
+            taught_N1hw = torch.lerp(density_N1hw.detach(), taught_N1hw, lesson.hints["trust"])
         terms = over_labelled(self.loss(look, batch), batch)
         error_N = squared(predicted=density_N1hw, target=taught_N1hw)
         terms["soft_cells"] = self.cells * error_N.mean()

@@ -14,7 +14,6 @@ from distill.loop import Learner
 from distill.methods.mgd import (
     LEVELS,
     Mgd,
-    agreement,
     cosines,
     histogram,
     levels,
@@ -145,30 +144,6 @@ def test_a_hint_that_is_not_there_is_refused_with_those_there_are() -> None:
     batch = _batch([True])
     with pytest.raises(ConfigError, match="hint 'moon'; there are deep"):
         method.terms(batch, student=student, lessons=_lessons(batch), done=0.5)
-
-
-def test_teachers_are_trusted_where_they_agree_and_less_the_more_they_differ() -> None:
-    one = torch.rand(1, 1, 8, 8)
-    assert torch.equal(agreement(one, one), torch.ones_like(one))
-    other = one.clone()
-    other[..., :2, :2] += 0.2
-    trust = agreement(one, other)[0, 0]
-    assert (trust[:2, :2] < 1).all()
-    assert (trust[2:] == 1).all()
-    other[..., :2, :2] += 3
-    assert (agreement(one, other)[0, 0, :2, :2] < trust[:2, :2]).all()
-
-
-def test_a_block_that_is_moved_within_costs_no_trust() -> None:
-    one, other = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
-    one[..., 0, 0] = other[..., 1, 1] = 1
-    assert torch.equal(agreement(one, other), torch.ones_like(one))
-
-
-def test_a_map_of_odd_sides_has_a_trust_for_every_cell() -> None:
-    one, other = torch.zeros(1, 1, 5, 7), torch.zeros(1, 1, 5, 7)
-    other[..., 4, 6] = 9
-    assert (agreement(one, other)[0, 0] < 1).nonzero().tolist() == [[4, 6]]
 
 
 def test_cells_without_trust_teach_nothing() -> None:

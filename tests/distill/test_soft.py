@@ -48,6 +48,19 @@ def _soft(student: Tensor, teacher: Tensor, batch: Batch, **weights: float) -> d
     return method.terms(batch, student=Stubborn(student), lessons=lessons, done=0.5)
 
 
+def test_a_student_is_left_alone_where_teachers_cannot_be_trusted() -> None:
+    student, taught = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8) + 1
+    trust = torch.zeros(1, 1, 8, 8)
+    trust[..., :4] = 1
+    lesson = Look(taught, {"trust": trust})
+    batch, net = _batch(labelled=(False,)), Stubborn(student)
+    terms = METHODS["soft"]().terms(batch, student=net, lessons={"teacher": lesson}, done=0.5)
+    (terms["soft_cells"] + terms["soft_counts"]).backward()
+    assert (net.pull[..., :4] != 0).all()
+    squared_error = (student - taught).square()[..., :4].sum()
+    assert terms["soft_cells"].item() == pytest.approx(squared_error.item())
+
+
 def test_the_soft_terms_are_those_of_chi_against_the_teachers_map_in_every_crop() -> None:
     student, teacher = torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8)
     terms = _soft(student, teacher, _batch())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distill.views import agreed, heard, looked_over, regrid
+from distill.views import agreement, heard, looked_over, regrid
 from models.nets import NETS, CountingNet, Look
 
 sides = st.integers(1, 13)
@@ -77,26 +77,24 @@ def test_looking_over_leaves_no_gradient() -> None:
     assert not looked_over(_net(), torch.randn(1, 3, 64, 64)).requires_grad
 
 
-def test_teachers_who_agree_are_trusted_and_taken_at_their_word() -> None:
+def test_trust_is_whole_where_teachers_agree() -> None:
     same = torch.rand(2, 1, 7, 5)
-    density, trust = agreed({"a": same, "b": same.clone()}, {"a": 0.3, "b": 0.7})
-    assert torch.allclose(density, same)
-    assert torch.equal(trust, torch.ones_like(same))
+    assert torch.equal(agreement([same, same.clone(), same.clone()]), torch.ones_like(same))
 
 
 def test_trust_falls_where_one_sees_a_crowd_and_the_other_nobody() -> None:
     crowd, nobody = torch.full((1, 1, 4, 4), 100.0), torch.zeros(1, 1, 4, 4)
     crowd[..., 2:] = 0
-    _, trust = agreed({"a": crowd, "b": nobody}, {"a": 1, "b": 1})
+    trust = agreement([crowd, nobody])
     assert trust[0, 0, 0].tolist() == pytest.approx([math.exp(-2)] * 2 + [1] * 2, rel=0.01)
 
 
 def test_trust_is_that_of_the_formula_in_each_block() -> None:
     one, other = _map([1.0, 0, 2], [0, 1, 0]), _map([2.0, 1, 2], [0, 0, 1])
-    _, trust = agreed({"a": one, "b": other}, {"a": 1, "b": 1})
     left, right = math.exp(-1 / (2.5 + 0.1)), math.exp(-1 / (2.5 + 0.1))
+    trust = agreement([one, other])
     assert trust.flatten().tolist() == pytest.approx([left, left, right] * 2)
-    _, trust = agreed({"a": one, "b": other}, {"a": 1, "b": 1}, block=1)
+    trust = agreement([one, other], block=1)
     assert trust[0, 0, 0].tolist() == pytest.approx(
         [math.exp(-1 / (1.5 + 0.1)), math.exp(-1 / (0.5 + 0.1)), 1]
     )
@@ -104,28 +102,30 @@ def test_trust_is_that_of_the_formula_in_each_block() -> None:
 
 def test_where_a_head_stands_in_a_block_is_no_disagreement() -> None:
     one, other = _map([1.0, 0], [0, 0]), _map([0.0, 0], [0, 1])
-    _, trust = agreed({"a": one, "b": other}, {"a": 1, "b": 1})
-    assert trust.flatten().tolist() == [1] * 4
+    assert agreement([one, other]).flatten().tolist() == [1] * 4
 
 
-def test_teachers_are_weighed_by_their_shares() -> None:
-    maps = {"a": torch.full((1, 1, 2, 2), 1.0), "b": torch.full((1, 1, 2, 2), 4.0)}
-    density, _ = agreed(maps, {"b": 1, "a": 2})
-    assert density.flatten().tolist() == pytest.approx([2] * 4)
+def test_a_map_of_odd_sides_has_a_trust_for_every_cell() -> None:
+    one = torch.ones(1, 1, 5, 7)
+    other = one.clone()
+    other[..., 4, 6] = 3
+    assert (agreement([one, other])[0, 0] < 1).nonzero().tolist() == [[4, 6]]
+
+
+def test_a_method_of_one_teacher_hears_the_mean_of_several_and_how_far_they_agree() -> None:
+    ones, zeros = torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+    lessons = {"a": Look(ones, {}), "b": Look(zeros, {})}
+    said = heard(lessons, ("teacher",))["teacher"]
+    assert said.density_N1hw.flatten().tolist() == [0.5] * 4
+    assert torch.equal(said.hints["trust"], agreement([ones, zeros]))
+    assert heard(lessons, ("a", "b")) is lessons
+    assert heard({}, ()) == {}
 
 
 def test_autocast_does_not_round_what_teachers_say() -> None:
     maps = {role: torch.rand(1, 1, 8, 8) for role in "ab"}
-    exact, _ = agreed(maps, {"a": 1, "b": 2})
+    lessons = {role: Look(density, {}) for role, density in maps.items()}
     with torch.autocast("cpu", torch.bfloat16):
-        density, _ = agreed(maps, {"a": 1, "b": 2})
+        said = heard(lessons, ("teacher",))["teacher"]
         assert regrid(maps["a"], (6, 6)).dtype == torch.float32
-    assert torch.equal(density, exact)
-
-
-def test_a_method_of_one_teacher_hears_the_mean_of_several() -> None:
-    lessons = {"a": Look(torch.ones(1, 1, 2, 2), {}), "b": Look(torch.zeros(1, 1, 2, 2), {})}
-    said = heard(lessons, ("teacher",))
-    assert said["teacher"].density_N1hw.flatten().tolist() == [0.5] * 4
-    assert heard(lessons, ("a", "b")) is lessons
-    assert heard({}, ()) == {}
+    assert torch.equal(said.density_N1hw, (maps["a"] + maps["b"]) / 2)
