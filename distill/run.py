@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ from distill.evaluate import counts_of, scores_by_part
 from distill.initial import start_from
 from distill.lineage import copy_method, copy_weights, finished, forebears, teachers_of
 from distill.loop import CPU, Learner, bf16_pays
-from distill.recipes import Recipe
+from distill.recipes import Recipe, same
 from distill.report import draw_curve, draw_predictions
 from models.checkpoint import save_checkpoint
 from models.errors import DataError
@@ -99,12 +100,19 @@ def _claim(out: Path, recipe: Recipe, came_from: Mapping[str, str]) -> None:
     if not path.exists():
         with whole(path) as partial:
             partial.write_text(described, encoding="utf-8")
-    elif path.read_text(encoding="utf-8") != described:
+    elif not same(_json(path), recipe):
         raise DataError(f"{out} holds a run of another recipe: choose another --out, or remove it")
     for entry in log.read(out / LOG):
         if entry.get("came_from", came_from) != came_from:
             was = ", ".join(sorted(dict(came_from.items() ^ entry["came_from"].items())))
             raise DataError(f"{out} began with another {was}: choose another --out, or remove it")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
 
 
 def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: int) -> None:

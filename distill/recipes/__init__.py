@@ -5,9 +5,10 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from distill.augment import Augmentation
@@ -115,3 +116,27 @@ def recipe(name: str) -> Recipe:
         raise ConfigError(f"no recipe {name!r}; there are {', '.join(sorted(known))}")
     found = known[full]()
     return found if name == full else found.smoke()
+
+
+def same(stored: Mapping[str, Any], wanted: Recipe) -> bool:
+    """Whether a recipe that lies as JSON on the disk is this one.
+
+    One of an older commit has the defaults of what has come since.
+    """
+    try:
+        found = Recipe(
+            **{
+                **stored,
+                "train": tuple(Part(**part) for part in stored["train"]),
+                "validate": tuple(Part(**part) for part in stored["validate"]),
+                "teachers": {r: Teacher(**t) for r, t in stored.get("teachers", {}).items()},
+                "augmentation": Augmentation(**stored["augmentation"]),
+            }
+        )
+    except (KeyError, TypeError):
+        return False
+    return _described(found) == _described(wanted)
+
+
+def _described(one: Recipe) -> str:
+    return json.dumps(asdict(one), sort_keys=True)

@@ -1,6 +1,5 @@
 """A table's numbers: errors over the seeds of each row, and differences between rows."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -8,11 +7,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from distill.augment import Augmentation
 from distill.compare import Difference, difference
 from distill.crops import samples_of
 from distill.evaluate import Counted
-from distill.recipes import Part, Recipe, Teacher, recipe, recipes
+from distill.recipes import recipe, recipes, same
 from distill.speed import gmacs_of
 from distill.tables import Row, Table
 from distill.tables._runs import CHECKPOINTS, Ran, counts_of_run, read_run
@@ -197,26 +195,6 @@ def _notes(run: Ran) -> list[str]:
         notes.append(f"`{run.name}` is not finished: {run.steps} of {run.recipe['steps']} steps")
     if run.name not in recipes():
         return [*notes, f"`{run.name}` is no recipe of this commit"]
-    if _described(_rebuilt(run.recipe)) != _described(recipe(run.name)):
+    if not same(run.recipe, recipe(run.name)):
         notes.append(f"`{run.name}` ran with another recipe than this commit's")
     return notes
-
-
-def _rebuilt(stored: Mapping[str, Any]) -> Recipe | None:
-    """A recipe of an older commit, with the defaults of what has come since."""
-    try:
-        return Recipe(
-            **{
-                **stored,
-                "train": tuple(Part(**part) for part in stored["train"]),
-                "validate": tuple(Part(**part) for part in stored["validate"]),
-                "teachers": {r: Teacher(**t) for r, t in stored.get("teachers", {}).items()},
-                "augmentation": Augmentation(**stored["augmentation"]),
-            }
-        )
-    except (KeyError, TypeError):
-        return None
-
-
-def _described(one: Recipe | None) -> str:
-    return json.dumps(one and asdict(one), sort_keys=True)

@@ -88,8 +88,23 @@ def test_a_finished_run_is_not_trained_further(tiny: Recipe, undrawn: None, tmp_
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
-def test_a_folder_of_another_recipe_is_refused_and_left_alone(tiny: Recipe, tmp_path: Path) -> None:
-    (tmp_path / "recipe.json").write_text("{}")
+def test_a_run_goes_on_where_recipes_have_more_to_say_than_when_it_began(
+    tiny: Recipe, undrawn: None, tmp_path: Path
+) -> None:
+    best = train(tiny, data=HERE, out=tmp_path)
+    began = json.loads((tmp_path / "recipe.json").read_text())
+    del began["augmentation"]["native"], began["decay"]
+    (tmp_path / "recipe.json").write_text(json.dumps(began))
+    assert train(tiny, data=HERE, out=tmp_path) == best
+    with pytest.raises(DataError, match="another recipe"):
+        train(replace(tiny, decay="constant"), data=HERE, out=tmp_path)
+
+
+@pytest.mark.parametrize("described", ["{}", "{", "[1]"])
+def test_a_folder_of_another_recipe_is_refused_and_left_alone(
+    tiny: Recipe, described: str, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.json").write_text(described)
     with pytest.raises(DataError, match="another recipe: choose another --out, or remove it"):
         train(replace(tiny, seed=5), data=HERE, out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
