@@ -1,8 +1,9 @@
 """Adapting a student to one site: MGD on the site's own frames, few of them labelled, and a gate.
 
 MGD (`distill.methods.mgd`) wants two teachers. Without any the student's own moving average is
-both: it follows what the labels teach, and hands that on to frames without labels. So it can spread
-what it was told about the site, and knows nothing that nobody told it.
+one: it follows what the labels teach, and hands that on to frames without labels. The other is the
+student as it came, so that few labels of quiet hours do not make it forget crowds. Together they
+can spread what the student was told about the site, and know nothing that nobody told it.
 
 The last weights are kept whatever they are, nothing is chosen on the held-out frames. They are
 asked once, whether the adapted student counts them no worse than before; else it is refused.
@@ -31,7 +32,7 @@ from models.nets import CountingNet
 from models.progress import progress
 
 METHOD = "mgd"
-ITSELF = "its own moving average"
+ITSELF = {"deeper": "its own moving average", "wider": "itself, as it came"}
 ADAPTED = "adapted.safetensors"
 
 
@@ -48,7 +49,7 @@ def site_recipe(
             f"--teacher came for {', '.join(sorted(teachers))}: "
             f"wanted {' and '.join(roles)}, or none"
         )
-    named = teachers or dict.fromkeys(roles, ITSELF)
+    named = teachers or ITSELF
     return Recipe(
         net=student.name,
         net_arguments=student.arguments,
@@ -72,10 +73,9 @@ def adapted(
     student: Checkpoint, site: Site, *, teachers: Mapping[str, CountingNet], recipe: Recipe
 ) -> CountingNet:
     """The moving average after the recipe's last step; `student.net` stays as it is."""
-    own = copy.deepcopy(student.net)
-    learner = Learner.of(
-        recipe, copy.deepcopy(student.net), teachers or dict.fromkeys(recipe.teachers, own)
-    )
+    own, came = copy.deepcopy(student.net), copy.deepcopy(student.net)
+    teachers = teachers or {"deeper": own, "wider": came}
+    learner = Learner.of(recipe, copy.deepcopy(student.net), teachers)
     maker = CropMaker(recipe, [site.learned, site.unlabelled], stride=own.spec.stride)
     bf16 = bf16_pays(CPU)
     net = learner.average.module

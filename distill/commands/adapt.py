@@ -34,7 +34,7 @@ def adapt(  # noqa: PLR0913  # a command's options are its arguments
         list[str] | None,
         typer.Option(
             metavar="ROLE=CHECKPOINT",
-            help="Twice, for deeper and wider [default: the student's own moving average is both].",
+            help="Twice, for deeper and wider [default: the student's moving average, and itself].",
         ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of 8 crops.")] = 600,
@@ -54,7 +54,8 @@ def adapt(  # noqa: PLR0913  # a command's options are its arguments
     adapted.safetensors (for `throng-deploy export`), report.json and report.md.
 
     Give --size where the service scales frames: people of another size are another crowd. Teachers
-    must be good at the site's kind of picture; the default knows only what the labels tell.
+    must be good at the site's kind of picture; the default ones know what the student knew and what
+    the labels tell.
     """
     if threads:
         torch.set_num_threads(threads)

@@ -104,25 +104,25 @@ def test_the_student_that_came_stays_as_it_is(site: Site) -> None:
     assert not student.net.training
 
 
-def test_without_teachers_its_own_moving_average_teaches(
+def test_without_teachers_its_own_moving_average_teaches_and_the_student_as_it_came(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And moves on with it: it is not the student that came."""
-    said: list[float] = []
+    """One moves on with the student, the other remembers what few labels would make it forget."""
+    said: dict[str, list[float]] = {"deeper": [], "wider": []}
     step = Learner.step
 
     def watched(learner: Learner, *arguments: Any, **named: Any) -> dict[str, float]:
-        deeper, wider = (learner.teachers[role] for role in ("deeper", "wider"))
-        assert deeper is wider
-        assert isinstance(deeper, ThrongS)
-        said.append(float(deeper.head.out.bias[0]))  # type: ignore[index]  # on by default
+        for role, teacher in learner.teachers.items():
+            assert isinstance(teacher, ThrongS)
+            said[role].append(float(teacher.head.out.bias[0]))  # type: ignore[index]  # on by default
         return step(learner, *arguments, **named)
 
     monkeypatch.setattr(Learner, "step", watched)
     student = _student(30)
     adapted(student, site, teachers={}, recipe=_recipe(student, rate=3e-3, average=0.5))
-    assert said[0] == pytest.approx(30 / CELLS)
-    assert len(set(said)) == 15
+    assert said["deeper"][0] == pytest.approx(30 / CELLS)
+    assert len(set(said["deeper"])) == 15
+    assert said["wider"] == [said["deeper"][0]] * 15
 
 
 def test_given_teachers_stay_as_they_are(site: Site) -> None:
@@ -147,7 +147,8 @@ def test_held_out_and_judging_frames_are_never_cut(site: Site) -> None:
 def test_what_the_student_s_recipe_froze_stays_frozen_and_teachers_are_named() -> None:
     student = _student(3, recipe={"frozen": ["stem."]})
     assert site_recipe(student, teachers={}, steps=9).frozen == ("stem.",)
-    assert {t.run for t in site_recipe(student, teachers={}, steps=9).teachers.values()} == {ITSELF}
+    alone = site_recipe(student, teachers={}, steps=9)
+    assert {role: teacher.run for role, teacher in alone.teachers.items()} == ITSELF
     named = {"deeper": "a.safetensors", "wider": "b.safetensors"}
     teachers = site_recipe(student, teachers=named, steps=9).teachers
     assert {role: teacher.run for role, teacher in teachers.items()} == named
