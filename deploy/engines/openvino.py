@@ -54,6 +54,8 @@ class OpenVinoEngine:
             raise EngineError(
                 f"OpenVINO cannot read bundle {bundle.name}: {_line(error)}"
             ) from error
+        if self.precision == "bf16":
+            keep_head_in_fp32(self._model)
         self._graphs: dict[Shape, _Graph] = {}
         self._dropped: deque[Shape] = deque(maxlen=100)
         self._again = 0  # graphs that were compiled once more
@@ -116,6 +118,23 @@ class OpenVinoEngine:
         model = self._model.clone()
         model.reshape(list(shape))
         return self._core.compile_model(model, "CPU", self._options)
+
+
+def keep_head_in_fp32(model: Any) -> None:
+    """Write the last 1 x 1 convolution to one channel as a product and a sum, which OpenVINO leaves
+    in fp32, as training does. With weights in bf16 all counts move together, by 0.1 %.
+    """
+    from openvino import opset13 as ops
+
+    convolutions = [op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"]
+    head = convolutions[-1]
+    features, weights = head.input_value(0), head.input_value(1)
+    if list(weights.get_shape())[0::2] != [1, 1]:  # (out, in, height, width)
+        return
+    per_channel = ops.reshape(weights, np.array([1, -1, 1, 1]), special_zero=False)
+    product = ops.multiply(features, per_channel)
+    head.output(0).replace(ops.reduce_sum(product, np.array([1]), keep_dims=True).output(0))
+    model.validate_nodes_and_infer_types()
 
 
 class _Graph:

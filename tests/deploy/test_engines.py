@@ -233,3 +233,23 @@ def test_large_sizes_take_the_room_of_many_small_ones(
         for size in ((16, 16), (16, 32), (64, 64)):
             cramped.submit(noise(1, *size)).result()
     assert cramped.compiled.count((1, 64, 64, 3)) == 2
+
+
+def test_openvino_s_head_in_fp32_is_the_same_net(tiny: Bundle) -> None:
+    """In bf16 OpenVINO rounds the weights of convolutions, and leaves a product and a sum alone."""
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    model = core.read_model(tiny.model("fp32"))
+    kept = model.clone()
+    on_openvino.keep_head_in_fp32(kept)
+    frames_NHW3 = noise(1, 48, 144)
+    as_fp32 = {"INFERENCE_PRECISION_HINT": "f32"}
+    one, other = (
+        core.compile_model(graph, "CPU", as_fp32)([frames_NHW3])[0] for graph in (model, kept)
+    )
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    convolutions = [
+        [op.get_type_name() for op in graph.get_ops()].count("Convolution")
+        for graph in (model, kept)
+    ]
+    assert convolutions[1] == convolutions[0] - 1
