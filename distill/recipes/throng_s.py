@@ -67,11 +67,6 @@ def throng_s() -> Recipe:
     return _third("throng-s-second")
 
 
-def throng_s_wide() -> Recipe:
-    """throng-s with a wider range of scales: crowds as dense as few training pictures have."""
-    return replace(throng_s(), augmentation=replace(AS_SEEN, scale=(0.4, 1.8)))
-
-
 def throng_s_alone() -> Recipe:
     """throng-s-alone-second goes on so, too: the control of throng-s."""
     return _third("throng-s-alone-second")

@@ -188,6 +188,8 @@ def draw(seen: Soak, path: Path) -> None:
     for panel in (memory, pieces):
         panel.axvline(seen.warm_s / 60, color="grey", linewidth=0.8, linestyle=":")
         panel.legend(fontsize=8)
+    memory.set_ylabel("MiB above the warm service")
+    pieces.set_ylabel("how many")
     pieces.set_ylim(bottom=0)
     pieces.set_xlabel("minutes; the dotted line ends the warming up")
     figure.savefig(path, dpi=90)
