@@ -58,6 +58,14 @@ class Seen:
         runs = self.counted(checkpoint, part)
         return [[abs(one.predicted - one.true) for one in counted] for counted in runs]
 
+    def mae_by_seed(self, checkpoint: str, part: str) -> dict[int, float]:
+        """The mean absolute error of the run of each seed."""
+        errors_SN = self.errors(checkpoint, part)
+        return {
+            run.recipe["seed"]: fmean(errors_N)
+            for run, errors_N in zip(self.runs, errors_SN, strict=True)
+        }
+
 
 @dataclass(frozen=True)
 class Line:
@@ -88,6 +96,8 @@ class Compared:
     checkpoint: str
     part: str
     difference: Difference
+    by_seed: Mapping[int, float]
+    """The mean difference of the two runs of each seed that both rows have."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +137,11 @@ def measure(table: Table, seen: Sequence[Seen]) -> Made:
     some = [one for one in seen if one.runs]
     pictures = {part: len(some[0].counted("best", part)[0]) if some else 0 for part in table.parts}
     compared = [
-        Compared(first, second, checkpoint, part, difference(errors_SN, than_SN))
+        _compare(by_name[first], by_name[second], checkpoint, part)
         for first, second in table.compared
         for checkpoint in CHECKPOINTS
         for part in table.parts
-        if (errors_SN := by_name[first].errors(checkpoint, part))
-        and (than_SN := by_name[second].errors(checkpoint, part))
+        if by_name[first].counted(checkpoint, part) and by_name[second].counted(checkpoint, part)
     ]
     return Made(
         title=table.title,
@@ -145,6 +154,18 @@ def measure(table: Table, seen: Sequence[Seen]) -> Made:
         commit=commit_here(),
         machine=machine(),
         versions=versions(),
+    )
+
+
+def _compare(first: Seen, second: Seen, checkpoint: str, part: str) -> Compared:
+    ours, theirs = (one.mae_by_seed(checkpoint, part) for one in (first, second))
+    return Compared(
+        first.row.name,
+        second.row.name,
+        checkpoint,
+        part,
+        difference(first.errors(checkpoint, part), second.errors(checkpoint, part)),
+        {seed: ours[seed] - theirs[seed] for seed in ours if seed in theirs},
     )
 
 

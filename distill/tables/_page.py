@@ -115,11 +115,13 @@ def _spent(line: Line) -> list[str]:
 def _compared(made: Made) -> str:
     if not made.compared:
         return ""
-    head = ["MAE of", "less that of", "checkpoint", "part", "difference", "95 % interval"]
+    head = ["MAE of", "less that of", "checkpoint", "part", "difference"]
+    head += ["95 % interval", "seed by seed"]
     rows = [
         [
             one.row, one.than, one.checkpoint, one.part, f"{one.difference.mean:+.1f}",
             f"{one.difference.low:+.1f} to {one.difference.high:+.1f}",
+            ", ".join(f"{gap:+.1f}" for gap in one.by_seed.values()),
         ]
         for one in made.compared
     ]  # fmt: skip
@@ -127,7 +129,7 @@ def _compared(made: Made) -> str:
         _table(head, rows)
         + "\n\nBelow zero, the first is better. Bootstrap over pictures, paired, errors averaged "
         "over seeds first: the interval says how other pictures would have come out, not how other "
-        "seeds would."
+        "seeds would. For that there is the difference of the two runs of each seed that both have."
     )
 
 

@@ -127,6 +127,17 @@ def test_rows_are_compared_on_the_same_pictures_where_both_have_run(runs: Path, 
     assert -25 <= one.difference.low < -7 < one.difference.high <= 25
 
 
+def test_runs_of_one_seed_are_compared_with_each_other(runs: Path, data: Path) -> None:
+    """22 less 28 for the first seed; 20 less 21 for the second, once it is in both rows."""
+    (one,) = _made(runs, data)[0].compared
+    assert one.by_seed == pytest.approx({0: -6})
+    _run(runs / "b-1", best=25, seed=1)
+    table = replace(TABLE, rows=(TABLE.rows[0], Row("alone", ("b", "b-1")), TABLE.rows[2]))
+    made, _ = _made(runs, data, table)
+    assert made.compared[0].by_seed == pytest.approx({0: -6, 1: -1})
+    assert " | -6.0, -1.0 |" in markdown(made)
+
+
 def test_cost_is_that_of_a_run_and_of_all_it_started_from(runs: Path, data: Path) -> None:
     _run(runs / "c", best=10, last=10, starts_from="a")
     ran = read_run("c", runs)
