@@ -1,9 +1,10 @@
 """SKT (Liu et al., ACM MM 2020) row by row: its three teachers, their quarter students alone, and
 the same students taught.
 
-Teaching is dear without a GPU, so a student learns from head points alone first, and goes on from
-there taught or not: all students of a table have one start (a seed), and then see the same number
-of crops, of the same pictures in the same order. Published: taught from scratch.
+Teaching is dear without a GPU, so a student is taught for a fifth of its crops. Those of most rows
+learn from head points alone first, and go on from there taught or not: they have one start (a
+seed), and then see the same crops in the same order. Others are taught first, from scratch, and go
+on alone: they see as many crops. Published: taught from scratch, and to the end.
 """
 
 from collections.abc import Sequence
@@ -113,6 +114,37 @@ def skt_1() -> Recipe:
 def skt_2() -> Recipe:
     """skt with seed 2."""
     return _taught(skt_plain_2(), by="csrnet")
+
+
+def skt_taught() -> Recipe:
+    """1/4-CSRNet from scratch with all of SKT: where skt-early starts."""
+    short = replace(quarter(), steps=STUDENT_STEPS, evaluate_every=STUDENT_STEPS)
+    return _taught(short, by="csrnet")
+
+
+def skt_taught_1() -> Recipe:
+    """skt-taught with seed 1."""
+    return replace(skt_taught(), seed=1)
+
+
+def skt_taught_2() -> Recipe:
+    """skt-taught with seed 2."""
+    return replace(skt_taught(), seed=2)
+
+
+def skt_early() -> Recipe:
+    """skt-taught goes on with head points alone, for as long as quarter."""
+    return replace(quarter(), starts_from="skt-taught")
+
+
+def skt_early_1() -> Recipe:
+    """skt-early with seed 1."""
+    return replace(quarter_1(), starts_from="skt-taught-1")
+
+
+def skt_early_2() -> Recipe:
+    """skt-early with seed 2."""
+    return replace(quarter_2(), starts_from="skt-taught-2")
 
 
 def half() -> Recipe:
