@@ -80,10 +80,9 @@ class Town:
             self.delete(name)
 
     def steady(self, start_s: float, end_s: float) -> float:
-        """The rate of the steady camera in a span, as a share of its rate before."""
+        """The rate of the steady camera in a span, as a share of what is asked of it."""
         end_s = max(end_s, start_s + SPAN_S)
-        before = self.diary.rate(STEADY, start_s=start_s - CALM_S, end_s=start_s)
-        return self.diary.rate(STEADY, start_s=start_s, end_s=end_s) / before
+        return self.diary.rate(STEADY, start_s=start_s, end_s=end_s) / RATE
 
     def shows_no_password(self) -> None:
         told = {page: self.running.get(page).decode() for page in PAGES}
