@@ -40,7 +40,7 @@ class Figure:
     recovered_s: float | None = None
     gap_s: float | None = None
     steady: float | None = None
-    """The rate of the other camera meanwhile, as a share of its rate before."""
+    """The rate of the other camera meanwhile, as a share of what is asked of it."""
     note: str = ""
 
     def check(self) -> None:
@@ -147,7 +147,7 @@ def page(figures: Iterable[Figure], outcomes: Outcomes) -> str:
             "beginning of the fault to the message of the new state at a websocket client. "
             "*Recovered*: from the end of its cause to the first fresh count. *Gap*: where the "
             "camera is to go on counting, the longest time without a fresh count. *Others*: the "
-            "rate of another camera of the same service meanwhile, as a share of its rate before.",
+            "rate of another camera of the same service meanwhile, as a share of what is asked of it.",
             "",
             "| fault | made by | detected | recovered | gap | shown | others | |",
             "|---|---|---|---|---|---|---|---|",
