@@ -147,7 +147,7 @@ def page(figures: Iterable[Figure], outcomes: Outcomes) -> str:
             "beginning of the fault to the message of the new state at a websocket client. "
             "*Recovered*: from the end of its cause to the first fresh count. *Gap*: where the "
             "camera is to go on counting, the longest time without a fresh count. *Others*: the "
-            "rate of another camera of the same service meanwhile, as a share of what is asked of it.",
+            "rate of another camera of the same service meanwhile, as a share of what it is asked.",
             "",
             "| fault | made by | detected | recovered | gap | shown | others | |",
             "|---|---|---|---|---|---|---|---|",
