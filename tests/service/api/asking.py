@@ -12,6 +12,7 @@ from tests.fakes import FakeEngine, TestClient, bundle, encoded, solid
 from tests.running import wait_until
 
 CANARY = "c4n4ry"
+FRAMES = ((0, 100), (1, 100), (600, 100))  # a second apart: a slow machine, too, counts both
 PICTURE = encoded(solid(100, (48, 64)))  # FakeEngine counts 4.8; padding to 64 x 64 is cut off
 
 
@@ -28,7 +29,7 @@ def read(client: TestClient, camera: str = "gate") -> dict[str, Any]:
     """The camera's second reading, after which nothing changes any more."""
     path = f"/v1/cameras/{camera}/latest"
     wait_until(
-        lambda: client.get(path).json().get("seq", 0) >= 2, seconds=10, what="a second reading"
+        lambda: client.get(path).json().get("seq", 0) >= 2, seconds=20, what="a second reading"
     )
     latest: dict[str, Any] = client.get(path).json()
     return latest

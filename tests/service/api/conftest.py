@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import FakeEngine, TestClient, video
-from tests.service.api.asking import api
+from tests.service.api.asking import FRAMES, api
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def engine() -> FakeEngine:
 @pytest.fixture
 def client(tmp_path: Path, engine: FakeEngine) -> Iterator[TestClient]:
     """One camera, `gate`, that gives two frames of 4.8 people and then falls silent."""
-    file = video(tmp_path / "gate.mp4", [(0, 100), (0.1, 100), (600, 100)])
+    file = video(tmp_path / "gate.mp4", FRAMES)
     gate = {
         "source": str(file),
         "rate": 30,

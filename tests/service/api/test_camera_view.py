@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.fakes import FakeEngine, TestClient, video
 from tests.running import free_port
-from tests.service.api.asking import CANARY, api, problem, read
+from tests.service.api.asking import CANARY, FRAMES, api, problem, read
 
 VIEW = "/v1/cameras/gate/view.jpg"
 
@@ -22,7 +22,7 @@ VIEW = "/v1/cameras/gate/view.jpg"
 @contextlib.contextmanager
 def gate(folder: Path, engine: FakeEngine, **entry: Any) -> Iterator[TestClient]:
     """A camera that has counted, with a `view` stream of twice its size."""
-    source = video(folder / "gate.mp4", [(0, 100), (0.1, 100), (600, 100)])
+    source = video(folder / "gate.mp4", FRAMES)
     view = video(folder / "view.mp4", [(0, 100)], size_hw=(96, 128))
     camera = {"source": str(source), "view": str(view), "rate": 30, "stale_after_s": 60, **entry}
     with api(folder / "data", engine, cameras={"gate": camera}) as client:
