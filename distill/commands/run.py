@@ -14,7 +14,12 @@ from distill.run import train
 
 
 def run(
-    name: Annotated[str, typer.Argument(metavar="RECIPE", help="See `throng-distill list`.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="See `throng-distill list`; NAME-2 is NAME with seed 2."
+        ),
+    ],
     data: Data = DATA,
     out: Annotated[Path | None, typer.Option(help="Its folder [default: runs/RECIPE].")] = None,
     device: Device = "auto",

@@ -1,6 +1,7 @@
 """Recipes: a run is a Python function that returns a `Recipe`; a variation calls another.
 
-`recipe("name")` finds a function of that name in any file of this folder.
+`recipe("name")` finds a function of that name in any file of this folder; `recipe("name-2")` is the
+same with seed 2.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from distill.augment import Augmentation
 from models.errors import ConfigError
 
 Fold = Literal["all", "train", "held"]
+SEEDS = tuple("123456789")
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,25 @@ def recipes() -> dict[str, Callable[[], Recipe]]:
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of that name; `NAME-smoke` is its smoke variant. Raises ConfigError."""
+    """The recipe of that name. Raises ConfigError.
+
+    `NAME-2` is NAME with seed 2: it goes on from its start with seed 2, and has the same teachers.
+    `NAME-smoke` is its smoke variant.
+    """
     known, full = recipes(), name.removesuffix("-smoke")
-    if full not in known:
+    first, _, seed = full.rpartition("-")
+    if full in known:
+        found = known[full]()
+    elif first in known and seed in SEEDS:
+        found = _seeded(known[first](), seed)
+    else:
         raise ConfigError(f"no recipe {name!r}; there are {', '.join(sorted(known))}")
-    found = known[full]()
     return found if name == full else found.smoke()
+
+
+def _seeded(one: Recipe, seed: str) -> Recipe:
+    start = f"{one.starts_from}-{seed}" if one.starts_from else ""
+    return replace(one, seed=int(seed), starts_from=start)
 
 
 def same(stored: Mapping[str, Any], wanted: Recipe) -> bool:

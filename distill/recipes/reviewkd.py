@@ -33,44 +33,14 @@ def instructed() -> Recipe:
     )
 
 
-def instructed_1() -> Recipe:
-    """Its second seed."""
-    return replace(instructed(), seed=1)
-
-
-def instructed_2() -> Recipe:
-    """Its third seed."""
-    return replace(instructed(), seed=2)
-
-
 def reviewkd_instruct() -> Recipe:
     """An instruction without review."""
     return _both(passes=0)
 
 
-def reviewkd_instruct_1() -> Recipe:
-    """Its second seed."""
-    return replace(reviewkd_instruct(), seed=1, starts_from="instructed-1")
-
-
-def reviewkd_instruct_2() -> Recipe:
-    """Its third seed."""
-    return replace(reviewkd_instruct(), seed=2, starts_from="instructed-2")
-
-
 def reviewkd() -> Recipe:
     """Both: the method."""
     return _both(passes=1)
-
-
-def reviewkd_1() -> Recipe:
-    """Its second seed."""
-    return replace(reviewkd(), seed=1, starts_from="instructed-1")
-
-
-def reviewkd_2() -> Recipe:
-    """Its third seed."""
-    return replace(reviewkd(), seed=2, starts_from="instructed-2")
 
 
 def reviewkd_twice() -> Recipe:

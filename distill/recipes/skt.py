@@ -56,16 +56,6 @@ def quarter() -> Recipe:
     return _start({"ratio": 4})
 
 
-def quarter_1() -> Recipe:
-    """quarter with seed 1."""
-    return replace(quarter(), seed=1)
-
-
-def quarter_2() -> Recipe:
-    """quarter with seed 2."""
-    return replace(quarter(), seed=2)
-
-
 def skt_plain() -> Recipe:
     """1/4-CSRNet goes on with head points alone: the control of every row below."""
     return _alone(quarter(), starts_from="quarter")
@@ -96,55 +86,15 @@ def skt() -> Recipe:
     return _taught(skt_plain(), by="csrnet")
 
 
-def skt_plain_1() -> Recipe:
-    """skt-plain with seed 1."""
-    return _alone(quarter_1(), starts_from="quarter-1")
-
-
-def skt_plain_2() -> Recipe:
-    """skt-plain with seed 2."""
-    return _alone(quarter_2(), starts_from="quarter-2")
-
-
-def skt_1() -> Recipe:
-    """skt with seed 1."""
-    return _taught(skt_plain_1(), by="csrnet")
-
-
-def skt_2() -> Recipe:
-    """skt with seed 2."""
-    return _taught(skt_plain_2(), by="csrnet")
-
-
 def skt_taught() -> Recipe:
     """1/4-CSRNet from scratch with all of SKT: where skt-early starts."""
     short = replace(quarter(), steps=STUDENT_STEPS, evaluate_every=STUDENT_STEPS)
     return _taught(short, by="csrnet")
 
 
-def skt_taught_1() -> Recipe:
-    """skt-taught with seed 1."""
-    return replace(skt_taught(), seed=1)
-
-
-def skt_taught_2() -> Recipe:
-    """skt-taught with seed 2."""
-    return replace(skt_taught(), seed=2)
-
-
 def skt_early() -> Recipe:
     """skt-taught goes on with head points alone, for as long as quarter."""
     return replace(quarter(), starts_from="skt-taught")
-
-
-def skt_early_1() -> Recipe:
-    """skt-early with seed 1."""
-    return replace(quarter_1(), starts_from="skt-taught-1")
-
-
-def skt_early_2() -> Recipe:
-    """skt-early with seed 2."""
-    return replace(quarter_2(), starts_from="skt-taught-2")
 
 
 def half() -> Recipe:

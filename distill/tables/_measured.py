@@ -10,10 +10,11 @@ from typing import Any
 from distill.compare import Difference, difference
 from distill.crops import samples_of
 from distill.evaluate import Counted
-from distill.recipes import recipe, recipes, same
+from distill.recipes import recipe, same
 from distill.speed import gmacs_of
 from distill.tables import Row, Table
 from distill.tables._runs import CHECKPOINTS, Ran, counts_of_run, read_run
+from models.errors import ConfigError
 from models.machine import commit_here, machine, versions
 from models.metrics import Scores
 from models.nets import NETS, parameters_of
@@ -214,8 +215,10 @@ def _notes(run: Ran) -> list[str]:
     notes = []
     if run.steps < run.recipe["steps"]:
         notes.append(f"`{run.name}` is not finished: {run.steps} of {run.recipe['steps']} steps")
-    if run.name not in recipes():
+    try:
+        now = recipe(run.name)
+    except ConfigError:
         return [*notes, f"`{run.name}` is no recipe of this commit"]
-    if not same(run.recipe, recipe(run.name)):
+    if not same(run.recipe, now):
         notes.append(f"`{run.name}` ran with another recipe than this commit's")
     return notes

@@ -69,6 +69,24 @@ def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
         recipe("moon")
 
 
+def test_a_name_with_a_digit_is_the_recipe_with_that_seed_and_the_start_of_that_seed() -> None:
+    one, third = recipe("skt"), recipe("skt-2")
+    assert third == dataclasses.replace(one, seed=2, starts_from="quarter-2")
+    assert recipe("quarter-1") == dataclasses.replace(recipe("quarter"), seed=1)
+    assert recipe("skt-2-smoke") == dataclasses.replace(recipe("skt-smoke"), seed=2)
+
+
+@pytest.mark.parametrize("name", ["skt-", "skt-12", "skt-0", "skt-1-1", "-1"])
+def test_other_endings_are_no_seeds(name: str) -> None:
+    with pytest.raises(ConfigError, match="no recipe"):
+        recipe(name)
+
+
+def test_a_share_of_labels_in_a_name_is_no_seed() -> None:
+    assert recipe("mgd-5").seed == 0
+    assert recipe("mgd-5-1").seed == 1
+
+
 def test_a_recipe_cannot_be_altered() -> None:
     found: Recipe = recipe("throng-m")
     with pytest.raises(dataclasses.FrozenInstanceError):
