@@ -63,7 +63,10 @@ def table(said: Probe, ask: Ask) -> Table:
         ("size", f"{said.width} x {said.height}"),
         ("pictures a second", _known(said.fps)),
         ("a key frame every", _known(said.keyframe_s, " s")),
-        (f"at {ask.rate:g} a second", "key frames alone" if alone else "all is decoded"),
+        (
+            f"at {ask.rate:g} a second",
+            "key frames alone" if alone else "all that due pictures depend on",
+        ),
         ("cost of a picture sent", _known(said.cpu_ms_per_source_frame, " ms")),
         ("cost of this camera", _known(said.core_percent, " % of a core")),
         ("frames given, given up", f"{said.frames}, {said.lost}"),

@@ -1,4 +1,4 @@
-"""The floor: how many cameras could be decoded if nothing else were done.
+"""The floor: of how many cameras every picture could be decoded if nothing else were done.
 
 One process a core decodes the same streams from memory; each is called as
 `python -m service.bench.floor ASKED.json` and prints what it measured as JSON.

@@ -63,7 +63,8 @@ def markdown(report: Report) -> str:
 - Listeners: one websocket with heatmaps of every fourth camera, one without for the rest.
 - cores: that the service kept busy, its readers included. others: that everything else on the
   machine did, without listeners and sender; where it is not near zero, trust less.
-- Decoding alone: the same streams, from memory, on all cores, by processor time.""",
+- Decoding every picture: the same streams, from memory, on all cores, by processor time. The
+  service decodes less where no picture is due between some moment and the next key frame.""",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -80,7 +81,7 @@ def rows(report: Report) -> Iterator[Row]:
         yield "more streams", str(len(report.sources) - len(report.floor.streams))
     floor = report.floor
     yield (
-        "decoding alone",
+        "decoding every picture",
         f"{floor.cameras:.1f} cameras, {floor.keyframe_cameras:.0f} by key frames only",
     )
     yield (

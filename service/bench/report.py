@@ -81,7 +81,7 @@ def bench(prober: Prober, plan: Plan, say: Callable[[str], None]) -> Report:
     """
     _check(prober, plan)
     floor = measure(prober.load.sources)
-    say(f"decoding alone: {floor.cameras:.1f} cameras on {floor.cores} cores")
+    say(f"decoding every picture: {floor.cameras:.1f} cameras on {floor.cores} cores")
     start_s = cold_start_s(prober.load)
     say(f"from start to first count: {start_s:.2f} s")
     tried: list[Probe] = []

@@ -30,7 +30,7 @@ def probe(
 
     Uses the service's own reading, without a model. A short interval of key frames in the camera's
     settings is what makes many cameras cheap: where key frames alone meet the rate, nothing else is
-    decoded.
+    decoded, and elsewhere nothing from the last picture that is due to the next key frame.
     """
     ask = Ask(address, size=_size(size), rate=rate, transport=transport)
     try:

@@ -53,7 +53,7 @@ class Stream:
     height: int
     fps: float | None  # pictures a second, measured
     keyframe_s: float | None  # seconds from one key frame to the next, measured
-    decoding: Literal["all", "keyframes"]  # what is done at present
+    decoding: Literal["all", "keyframes"]  # all that due pictures depend on, or key frames alone
 
 
 class Watch(Protocol):

@@ -26,6 +26,7 @@ class Decoder:
         self.broken = False
         """The last packet could not be decoded, or gave a corrupt picture."""
         self._barren = 0
+        self._anew = True
 
     def begin(self, video: VideoStream) -> None:
         self._codec = video.codec_context
@@ -45,9 +46,11 @@ class Decoder:
         except av.error.InvalidDataError:
             self.broken = True
             decoded = []
+        if alone or (self._anew and packet.is_keyframe and not self.reorders):
+            self._barren = 0 if decoded else self._barren + 1
+        self._anew = False
         if alone:
             self.forget()
-            self._barren = 0 if decoded else self._barren + 1
             self.broken = not decoded
         sound = [picture for picture in decoded if not picture.is_corrupt]
         self.broken = self.broken or len(sound) < len(decoded)
@@ -56,7 +59,7 @@ class Decoder:
 
     @property
     def needs_all(self) -> bool:
-        """Key frames alone give no pictures: this stream refreshes them little by little."""
+        """Decoding cannot begin at a key frame: this stream refreshes its pictures bit by bit."""
         return self._barren >= BARREN
 
     @property
@@ -65,7 +68,9 @@ class Decoder:
         return bool(self._codec.has_b_frames)
 
     def forget(self) -> None:
+        """What comes next does not follow from what came before."""
         self._codec.flush_buffers()
+        self._anew = True
 
     def _watch_out(self, *, failed: bool) -> None:
         if not failed:

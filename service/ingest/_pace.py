@@ -11,8 +11,11 @@ from service.ingest import Decode
 
 EARLY_S, EARLY = 0.01, 0.25  # seconds and share of a period: pictures come with some jitter
 MEASURE_S = 1.0
+OF = 3  # intervals of key frames are remembered
 PAUSE_S = 60.0  # a longer step is a jump of the stamps
 ENOUGH = 1.05  # key frames that come so much more slowly than asked still meet the rate
+NEAR = 0.02  # a rate gives way by so much, that its pictures fall on key frames
+STEADY = 1.05  # the longest of the last intervals of key frames over the shortest
 
 
 class Pace:
@@ -28,6 +31,14 @@ class Pace:
     def due(self, at_s: float, rate: float) -> bool:
         since_s = at_s - self._served_s
         return since_s >= _least_s(rate) or since_s < -1 / rate  # or time stepped back
+
+    def until_s(self, at_s: float, rate: float) -> float:
+        """From a time to the next that is due."""
+        return self._served_s + _least_s(rate) - at_s
+
+    def begin(self, at_s: float, rate: float) -> None:
+        """The grid has a point here, which is due."""
+        self._served_s = at_s - 1 / rate
 
     def serve(self, at_s: float, rate: float) -> None:
         """What was due was given, or given up."""
@@ -59,7 +70,7 @@ class Rhythm:
         self._from_s = self._last_s = math.nan
         self._count = 0
         self._key_s: float | None = None
-        self._intervals: deque[float] = deque(maxlen=3)
+        self._intervals: deque[float] = deque(maxlen=OF)
 
     def note(self, at_s: float, *, key: bool) -> None:
         if not 0 <= at_s - self._last_s <= PAUSE_S:
@@ -75,6 +86,26 @@ class Rhythm:
                 self._intervals.append(at_s - self._key_s)
                 self.keyframe_s = sorted(self._intervals)[len(self._intervals) // 2]
             self._key_s = at_s
+
+    @property
+    def rest_s(self) -> float | None:
+        """From the newest picture to the last one before a key frame, as they have come so far.
+
+        None: not known yet, or the key frame is overdue.
+        """
+        if self._key_s is None or self.keyframe_s is None or not self.fps:
+            return None
+        rest_s = self._key_s + self.keyframe_s - self._last_s - 1 / self.fps
+        return rest_s if rest_s > -2 / self.fps else None
+
+    def in_step(self, rate: float) -> float | None:
+        """The rate next to it of which a picture falls on every key frame; None: none is near."""
+        if self.keyframe_s is None or len(self._intervals) < OF:
+            return None
+        if max(self._intervals) > STEADY * min(self._intervals):
+            return None
+        near = round(rate * self.keyframe_s) / self.keyframe_s
+        return near if abs(near - rate) <= NEAR * rate else None
 
     def cheapest(self, decode: Decode, rate: float) -> Literal["all", "keyframes"]:
         """Key frames alone, where they meet the rate; a late one is reason enough for all."""

@@ -31,6 +31,7 @@ from service.ingest._pace import Pace, Rhythm
 BURST = 4
 """So many pictures that nobody asked for are decoded in one go. One by one, each would find the
 processor's caches taken by others: that costs small pictures half, large ones a tenth."""
+HELD = 256  # packets, at most, that a key frame may make needless
 BACKLOG_S = 5.0  # reading a backlog takes no longer, also where decoding never catches up
 TELL_S = 1.0
 NEWS = 0.05  # a measure that moved less, of what was told, is none
@@ -136,6 +137,8 @@ class _Reading:
         self._decoder, self._scaler, self._told = Decoder(), _Scaler(ask.size), _Told(watch)
         self._clock: Clock = LiveClock() if how.live else PlayedClock()
         self._decoding: Decoding = "all" if ask.decode == "auto" else ask.decode
+        self._rate = watch.rate
+        """What is wanted, or next to it: see `Rhythm.in_step`."""
         self.has_packets = False
         """The last round was not empty."""
 
@@ -172,15 +175,29 @@ class _Reading:
             self.has_packets = True
             at_s = self._noted(came)
         if self._is_for_decoding(came, at_s):
+            if self._held and self._leaps and (packet.is_keyframe or not packet.size):
+                self._forget()  # nobody asked for what was held, and nothing follows from it
             self._held.append((came, at_s))
         if self._held and not self._may_wait(came, at_s):
             yield from self._decoded()
 
     def _may_wait(self, came: Came[VideoPacket], at_s: float) -> bool:
         """Not what is due, and nothing where pictures come later than their packets anyway."""
-        due = came.fresh and self._pace.due(at_s, self._watch.rate)
+        due = came.fresh and self._pace.due(at_s, self._rate)
         reordered = self._decoder.reorders or not came.packet.size
-        return len(self._held) < BURST and not due and not reordered
+        most = HELD if self._leaps and self._none_is_due(at_s) else BURST
+        return len(self._held) < most and not due and not reordered
+
+    @property
+    def _leaps(self) -> bool:
+        """From the last picture that is due to the next key frame nothing need be decoded."""
+        chained = self._decoder.needs_all or self._decoder.reorders
+        return self._ask.decode == "auto" and self._decoding == "all" and not chained
+
+    def _none_is_due(self, at_s: float) -> bool:
+        """Before the next key frame."""
+        rest_s = self._rhythm.rest_s
+        return rest_s is not None and self._pace.until_s(at_s, self._rate) > rest_s
 
     def _decoded(self) -> Iterator[Frame]:
         """What the packets held back give; played streams then wait for the last one's time."""
@@ -199,10 +216,15 @@ class _Reading:
         if came.fresh or stamp_s is not None:
             coded_s = self._stamp_s(packet.dts)  # in order, where pictures are not
             self._rhythm.note(at_s if coded_s is None else coded_s, key=key)
+        captured_s = self._clock.captured_s(stamp_s)
+        in_step = self._rhythm.in_step(self._watch.rate)
+        self._rate = in_step or self._watch.rate
         if key:
             self._decide()
+            if in_step:
+                self._pace.begin(captured_s, in_step)
         self._told.tell(self._rhythm, self._decoding, came.came_s)
-        return self._clock.captured_s(stamp_s)
+        return captured_s
 
     def _stamp_s(self, stamp: int | None) -> float | None:
         return stamp * self._base_s if stamp is not None and self._base_s else None
@@ -217,18 +239,17 @@ class _Reading:
             self._forget()
 
     def _forget(self) -> None:
-        """What comes next does not follow from what came before."""
         self._held.clear()
         self._decoder.forget()
 
     def _is_for_decoding(self, came: Came[VideoPacket], at_s: float) -> bool:
         """Not what is too late, what is not due among key frames, what follows from a gap."""
-        key, rate = came.packet.is_keyframe, self._watch.rate
+        key = came.packet.is_keyframe
         late = came.fresh and self._delay.is_long(came.came_s - at_s, came.came_s)
         if late and self._delay.is_not_ours:
             self._clock.restart()
             at_s, late = came.came_s, False
-        due = came.fresh and self._pace.due(at_s, rate)
+        due = came.fresh and self._pace.due(at_s, self._rate)
         if late and due:
             self._lose(at_s)
         if self._decoding == "keyframes":
@@ -242,12 +263,12 @@ class _Reading:
     def _pictured(self, packet: VideoPacket, at_s: float, *, fresh: bool) -> Iterator[Frame]:
         alone = self._decoding == "keyframes"
         pictures = self._decoder.pictures(packet, alone=alone)
-        due = fresh and self._pace.due(at_s, self._watch.rate)
-        if due and self._decoder.broken and self._pace.blame(at_s, self._watch.rate):
+        due = fresh and self._pace.due(at_s, self._rate)
+        if due and self._decoder.broken and self._pace.blame(at_s, self._rate):
             self._watch.lost("corrupt")
         for picture in pictures:
             at_s = self._clock.captured_s(self._stamp_s(picture.pts))
-            if not (fresh and self._pace.due(at_s, self._watch.rate)):
+            if not (fresh and self._pace.due(at_s, self._rate)):
                 continue
             ahead_s = at_s - time.monotonic()
             if ahead_s > 0 and self._watch.wait(ahead_s):
@@ -256,11 +277,11 @@ class _Reading:
                 self._lose(at_s)
                 self._resting = True
                 return
-            self._pace.serve(at_s, self._watch.rate)
+            self._pace.serve(at_s, self._rate)
             yield self._scaler.frame(picture, at_s)
 
     def _lose(self, at_s: float) -> None:
-        self._pace.serve(at_s, self._watch.rate)
+        self._pace.serve(at_s, self._rate)
         self._watch.lost("late")
 
 

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
+from av.video.frame import PictureType
 
 from tests.fakes import chequered
 
@@ -19,8 +20,9 @@ Handler = Callable[..., BaseHTTPRequestHandler]
 def clip(
     path: Path, seconds: float, *, gop: int, fps: int = FPS,
     size_hw: tuple[int, int] = (48, 64), options: Mapping[str, str] | None = None,
+    keys: Collection[int] = (),
 ) -> Path:  # fmt: skip
-    """Picture number n is of grey 40 + n % 180; a key frame every `gop` pictures."""
+    """Picture number n is of grey 40 + n % 180; a key frame every `gop` pictures, and of `keys`."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.height, stream.width = size_hw
@@ -31,6 +33,8 @@ def clip(
             image_HW3 = chequered(40 + number % 180, size_hw)
             picture = av.VideoFrame.from_ndarray(image_HW3, format="rgb24")
             picture.pts, picture.time_base = number, Fraction(1, fps)
+            if number in keys:
+                picture.pict_type = PictureType.I
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return path

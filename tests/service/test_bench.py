@@ -141,7 +141,7 @@ def test_the_page_says_what_was_asked_held_and_used(scripted: Scripted) -> None:
     for line in (
         "| cameras held | 10 |",
         "| model | throng-m on openvino (int8) |",
-        "| decoding alone | 200.0 cameras, 2000 by key frames only |",
+        "| decoding every picture | 200.0 cameras, 2000 by key frames only |",
         "| end to end | p50 20 ms, p95 40 ms, p99 60 ms |",
         "| per camera | 15.0 % of a core |",
         "| memory | service 250 MB, readers 80, 90 MB (RSS); together 300 MB |",

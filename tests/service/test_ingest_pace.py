@@ -55,6 +55,15 @@ def test_what_is_broken_is_blamed_once_a_due_time() -> None:
     assert pace.blame(3.52, 2)
 
 
+def test_a_grid_that_begins_anew_is_due_there_and_a_period_later() -> None:
+    pace = Pace()
+    pace.serve(1.0, 2)
+    assert pace.until_s(1.2, 2) == pytest.approx(0.29)
+    pace.begin(1.3, 2)
+    assert pace.until_s(1.3, 2) <= 0
+    assert served(at(25, 2, from_s=1.3), 2, pace) == pytest.approx([1.3, 1.82, 2.3, 2.82])
+
+
 def measured(*parts: tuple[float, float, int], gap_s: float = 0.0) -> Rhythm:
     """A stream of parts: pictures a second, seconds, pictures from one key frame to the next."""
     rhythm, at_s = Rhythm(), 50.0
@@ -105,3 +114,26 @@ def test_key_frames_alone_are_decoded_where_they_meet_the_rate(
 def test_a_camera_whose_key_frames_become_rarer_needs_all_at_the_next_one() -> None:
     assert measured((25, 6, 25)).cheapest("auto", 1) == "keyframes"
     assert measured((25, 6, 25), (25, 6, 1000), (25, 0.04, 1)).cheapest("auto", 1) == "all"
+
+
+@pytest.mark.parametrize(
+    ("rate", "near"), [(1, 1), (5, 5), (0.99, 1), (1.01, 1), (0.51, 0.5), (0.7, None), (0.1, None)]
+)
+def test_a_rate_gives_way_a_little_so_that_its_pictures_fall_on_key_frames(
+    rate: float, near: float | None
+) -> None:
+    found = measured((25, 8.1, 50)).in_step(rate)
+    assert found == (near and pytest.approx(near))
+
+
+def test_no_rate_is_in_step_with_key_frames_that_come_as_they_like() -> None:
+    assert measured((25, 4, 50)).in_step(1) is None  # too few to tell
+    assert measured((25, 8.1, 50), (25, 1, 50), (25, 6, 25)).in_step(1) == pytest.approx(1)
+    assert measured((25, 8.1, 50), (25, 1.2, 50), (25, 0.04, 1)).in_step(1) is None
+
+
+def test_it_is_known_how_long_no_key_frame_comes_until_one_is_overdue() -> None:
+    assert measured((25, 1, 50)).rest_s is None
+    for pictures, rest_s in ((1, 1.96), (26, 0.96), (50, 0), (51, -0.04), (53, None)):
+        rhythm = measured((25, 6, 50), (25, pictures / 25, 1000))
+        assert rhythm.rest_s == (rest_s if rest_s is None else pytest.approx(rest_s, abs=1e-9))

@@ -19,6 +19,8 @@ from tests.service.watching import Watching, played
 
 REORDERED = {"preset": "veryfast", "tune": "fastdecode", "bf": "2"}
 
+END = -1
+
 
 def ask(source: Path | str, **fields: Any) -> Ask:
     return replace(Ask(str(source), size=(64, 48), rate=FPS), **fields)
@@ -108,6 +110,65 @@ def test_all_can_be_asked_for(short: Path) -> None:
     watch = Watching(2)
     played(ask(short, rate=2, decode="all"), watch=watch)
     assert {stream.decoding for stream in watch.streams} == {"all"}
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of all pictures that a decoder is given."""
+    given: list[int] = []
+    decode = _decoder.Decoder.pictures
+
+    def noted(self: Any, packet: Any, *, alone: bool) -> Any:
+        given.append(round(packet.pts * packet.time_base * FPS) if packet.size else END)
+        return decode(self, packet, alone=alone)
+
+    monkeypatch.setattr(_decoder.Decoder, "pictures", noted)
+    return given
+
+
+def test_nothing_is_decoded_between_the_last_picture_that_is_due_and_a_key_frame(
+    folder: Path, decoded: list[int]
+) -> None:
+    path = clip(folder / "regular.mp4", 2.4, gop=10)
+    frames, _ = played(ask(path, rate=5))
+    assert numbers(frames) == pytest.approx(range(0, 60, 5), abs=1)
+    known_from = 26  # after a second
+    wanted = [number for number in range(60) if number < known_from or number % 10 <= 5]
+    assert decoded == [*wanted, END]
+
+
+def test_all_is_decoded_where_that_is_asked_for(folder: Path, decoded: list[int]) -> None:
+    path = clip(folder / "whole.mp4", 2, gop=10)
+    played(ask(path, rate=5, decode="all"))
+    assert decoded == [*range(50), END]
+
+
+@pytest.mark.parametrize(
+    "options", [REORDERED, {"x264-params": "intra-refresh=1"}], ids=["reordered", "refreshed"]
+)
+def test_pictures_that_depend_on_those_before_a_key_frame_all_come(
+    folder: Path, options: dict[str, str], decoded: list[int]
+) -> None:
+    path = clip(folder / f"{len(options)}.mp4", 3, gop=10, options=options)
+    frames, _ = played(ask(path, rate=5))
+    assert len(frames) in (14, 15)
+    assert len(decoded) > 60
+
+
+def test_pictures_are_on_time_where_key_frames_come_as_they_like(folder: Path) -> None:
+    keys = {0, 10, 20, 30, 60, 66, 73, 80}
+    path = clip(folder / "irregular.mp4", 4, gop=1000, options={"forced-idr": "1"}, keys=keys)
+    frames, _ = played(ask(path, rate=5))
+    gaps = [after.captured_s - before.captured_s for before, after in pairwise(frames)]
+    assert len(frames) in (20, 21)
+    assert max(gaps) < 0.25
+
+
+def test_pictures_of_a_camera_come_to_fall_on_its_key_frames(folder: Path) -> None:
+    path = clip(folder / "steady.mp4", 4, gop=20)
+    with serving(Live, folder) as address:
+        frames, _ = played(ask(f"{address}/0.3/{path.name}", rate=2.5))
+    assert numbers(frames)[-4:] == pytest.approx([60, 70, 80, 90], abs=1)
 
 
 def test_key_frames_come_out_at_once_where_pictures_are_coded_in_another_order(
