@@ -60,6 +60,8 @@ def markdown(report: Report) -> str:
   99 of 100 readings were at the listener within {goal.fresh_s:g} s of their capture.
 - A file's pictures are decoded before they are due, and due is when they are captured: end to end
   leaves decoding out. Of a camera it does not.
+- Cameras came one after another over two seconds: their key frames, and with them their work,
+  are spread as those of cameras are.
 - Listeners: one websocket with heatmaps of every fourth camera, one without for the rest.
 - cores: that the service kept busy, its readers included. others: that everything else on the
   machine did, without listeners and sender; where it is not near zero, trust less.

@@ -140,7 +140,7 @@ def delivered_in(
     began_s, ended_s = window
     seconds = ended_s - began_s
     came: dict[str, list[float]] = {camera: [] for camera in rates}
-    before_s = dict.fromkeys(rates, began_s)
+    before_s: dict[str, float] = {}
     ages_s = []
     for one in heard:
         for camera, received_s, captured_s in one.readings:
@@ -148,7 +148,7 @@ def delivered_in(
                 came[camera].append(received_s)
                 ages_s.append(received_s - captured_s)
             elif received_s < began_s:
-                before_s[camera] = received_s
+                before_s[camera] = max(received_s, before_s.get(camera, received_s))
     troubled = {
         camera
         for one in heard
@@ -166,7 +166,7 @@ def delivered_in(
         heatmaps_per_s=pictures / seconds,
         share=min(1.0, len(ages_s) / seconds / sum(rates.values())),
         worst_share=min(
-            _share(times_s, rates[camera], since_s=before_s[camera], ended_s=ended_s)
+            _share(times_s, rates[camera], since_s=before_s.get(camera, began_s), ended_s=ended_s)
             for camera, times_s in came.items()
         ),
         fresh=_fresh(ages_s),

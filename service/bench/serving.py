@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -29,6 +30,9 @@ START_S = 120.0  # engines that build their plans first take long
 STOP_S = 20.0
 POLL_S = 0.05
 STARTS = 3
+ARRIVE_S, GROUPS = 2.0, 8
+"""Cameras come in groups, at most so many, over the time from one key frame to the next: clips that
+begin together have their key frames together, and so their work, which cameras have not."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ def serving(load: Load, cameras: int) -> Iterator[Service]:
     with tempfile.TemporaryDirectory(prefix="throng-bench-") as name:
         folder = Path(name)
         config, log = folder / "throng.yaml", folder / "serve.log"
-        config.write_text(yaml.safe_dump(load.settings(cameras)), encoding="utf-8")
+        groups = arriving(config, load.settings(cameras))
+        next(groups)
         port = _free_port()
         command = ("serve", "--config", config, "--port", port, "--data", folder / "data")
         with log.open("wb") as output:
@@ -131,9 +136,24 @@ def serving(load: Load, cameras: int) -> Iterator[Service]:
         service = Service(process, f"127.0.0.1:{port}", log)
         try:
             _await_ready(service)
+            for _ in groups:
+                time.sleep(ARRIVE_S / GROUPS)
             yield service
         finally:
             _stop(process)
+
+
+def arriving(config: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+    """The file is written anew with every group."""
+    cameras = list(settings["cameras"].items())
+    size = math.ceil(len(cameras) / GROUPS)
+    for end in range(size, len(cameras) + size, size):
+        part = config.with_suffix(".part")
+        part.write_text(
+            yaml.safe_dump({**settings, "cameras": dict(cameras[:end])}), encoding="utf-8"
+        )
+        part.replace(config)
+        yield
 
 
 def cold_start_s(load: Load) -> float:

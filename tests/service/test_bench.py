@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy.bundle import ZOO
 from models.errors import ConfigError, ThrongError
@@ -17,7 +18,7 @@ from service.bench.page import markdown, save
 from service.bench.probe import Delivered, Fresh, Probe, Prober
 from service.bench.processor import STAGES, Memory, Share, descendants
 from service.bench.report import Plan, Report, bench
-from service.bench.serving import Load
+from service.bench.serving import Load, arriving
 from service.settings import Settings
 
 CANARY = "c4n4ry"
@@ -170,6 +171,18 @@ def test_sources_are_dealt_out_in_turn_and_files_are_looped() -> None:
     assert cameras[:3] == [
         {"source": "a.mp4", "loop": True}, {"source": SOURCE}, {"source": "a.mp4", "loop": True}
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cameras", "groups"), [(1, [1]), (3, [1, 2, 3]), (20, [3, 6, 9, 12, 15, 18, 20])]
+)
+def test_cameras_come_in_groups_and_in_the_end_all(
+    cameras: int, groups: list[int], tmp_path: Path
+) -> None:
+    file, wanted = tmp_path / "throng.yaml", Load([SOURCE]).settings(cameras)
+    written = [yaml.safe_load(file.read_text()) for _ in arriving(file, wanted)]
+    assert [len(tree["cameras"]) for tree in written] == groups
+    assert written[-1] == wanted
 
 
 @pytest.mark.slow

@@ -54,6 +54,12 @@ def test_readings_that_are_missing_at_the_end_of_the_window_are_missed() -> None
     assert got.worst_share == pytest.approx(0.8)
 
 
+def test_an_old_reading_that_another_listener_was_greeted_with_is_no_gap() -> None:
+    greeted = Heard(readings=[("a", 90.0, 89.9)])
+    got = delivered_in([readings("a"), readings("b"), greeted], RATES, window=WINDOW)
+    assert got.worst_share == 1
+
+
 def test_late_readings_are_not_held() -> None:
     got = delivered_in([readings("a", late_s=1.2), readings("b")], RATES, window=WINDOW)
     assert not_held(got, Goal()) == "p99 of 1200 ms"
