@@ -11,6 +11,7 @@ from service.ingest import Decode
 
 EARLY_S, EARLY = 0.01, 0.25  # seconds and share of a period: pictures come with some jitter
 MEASURE_S = 1.0
+FPS, KEYFRAME_S = 25.0, 2.0  # until they are known: as most cameras leave the factory
 OF = 3  # intervals of key frames are remembered
 PAUSE_S = 60.0  # a longer step is a jump of the stamps
 ENOUGH = 1.05  # key frames that come so much more slowly than asked still meet the rate
@@ -91,12 +92,13 @@ class Rhythm:
     def rest_s(self) -> float | None:
         """From the newest picture to the last one before a key frame, as they have come so far.
 
-        None: not known yet, or the key frame is overdue.
+        None: there was no key frame yet, or the next one is overdue.
         """
-        if self._key_s is None or self.keyframe_s is None or not self.fps:
+        if self._key_s is None:
             return None
-        rest_s = self._key_s + self.keyframe_s - self._last_s - 1 / self.fps
-        return rest_s if rest_s > -2 / self.fps else None
+        picture_s = 1 / (self.fps or FPS)
+        rest_s = self._key_s + (self.keyframe_s or KEYFRAME_S) - self._last_s - picture_s
+        return rest_s if rest_s > -2 * picture_s else None
 
     def in_step(self, rate: float) -> float | None:
         """The rate next to it of which a picture falls on every key frame; None: none is near."""

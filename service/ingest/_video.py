@@ -26,7 +26,7 @@ from models.geometry import Letterbox
 from service.ingest import Ask, Frame, Stream, Watch, now
 from service.ingest._clock import WAITED_S, Clock, Delay, LiveClock, PlayedClock
 from service.ingest._decoder import Decoder, VideoPacket
-from service.ingest._pace import Pace, Rhythm
+from service.ingest._pace import FPS, Pace, Rhythm
 
 BURST = 4
 """So many pictures that nobody asked for are decoded in one go. One by one, each would find the
@@ -35,7 +35,6 @@ HELD = 256  # packets, at most, that a key frame may make needless
 BACKLOG_S = 5.0  # reading a backlog takes no longer, also where decoding never catches up
 TELL_S = 1.0
 NEWS = 0.05  # a measure that moved less, of what was told, is none
-FPS = 25.0  # of what does not say it and has no time stamps
 NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 SILENT = (av.error.ExitError, TimeoutError)

@@ -133,7 +133,8 @@ def test_no_rate_is_in_step_with_key_frames_that_come_as_they_like() -> None:
 
 
 def test_it_is_known_how_long_no_key_frame_comes_until_one_is_overdue() -> None:
-    assert measured((25, 1, 50)).rest_s is None
+    assert Rhythm().rest_s is None
+    assert measured((25, 0.4, 50)).rest_s == pytest.approx(1.6)  # a guess
     for pictures, rest_s in ((1, 1.96), (26, 0.96), (50, 0), (51, -0.04), (53, None)):
         rhythm = measured((25, 6, 50), (25, pictures / 25, 1000))
         assert rhythm.rest_s == (rest_s if rest_s is None else pytest.approx(rest_s, abs=1e-9))
