@@ -5,12 +5,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from rich.table import Table
 
 from models.errors import SourceEnded, SourceError
-from service.ingest import SOURCES, Ask, Lost, Stream, kind_of, redacted
+from service.ingest import SOURCES, Ask, Decoding, Lost, Stream, kind_of, redacted
 from service.ingest._pace import ENOUGH
 
 
@@ -23,7 +22,7 @@ class Probe:
     height: int
     fps: float | None
     keyframe_s: float | None
-    decoding: Literal["all", "keyframes"]
+    decoding: Decoding
     source_frames: int
     frames: int
     lost: int

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.plugins import Plugins
 
 Decode = Literal["auto", "all", "keyframes"]
+Decoding = Literal["all", "keyframes"]  # all that due pictures depend on, or key frames alone
 Lost = Literal["late", "corrupt"]
 
 
@@ -53,7 +54,7 @@ class Stream:
     height: int
     fps: float | None  # pictures a second, measured
     keyframe_s: float | None  # seconds from one key frame to the next, measured
-    decoding: Literal["all", "keyframes"]  # all that due pictures depend on, or key frames alone
+    decoding: Decoding  # what is done at present
 
 
 class Watch(Protocol):

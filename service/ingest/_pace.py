@@ -5,9 +5,8 @@ Times are seconds; a rate is frames a second.
 
 import math
 from collections import deque
-from typing import Literal
 
-from service.ingest import Decode
+from service.ingest import Decode, Decoding
 
 EARLY_S, EARLY = 0.01, 0.25  # seconds and share of a period: pictures come with some jitter
 MEASURE_S = 1.0
@@ -109,7 +108,7 @@ class Rhythm:
         near = round(rate * self.keyframe_s) / self.keyframe_s
         return near if abs(near - rate) <= NEAR * rate else None
 
-    def cheapest(self, decode: Decode, rate: float) -> Literal["all", "keyframes"]:
+    def cheapest(self, decode: Decode, rate: float) -> Decoding:
         """Key frames alone, where they meet the rate; a late one is reason enough for all."""
         if decode != "auto":
             return decode

@@ -6,42 +6,36 @@ errors are told by their class, without their cause.
 
 from __future__ import annotations  # PyAV's packets are generic to type checkers only
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import av
-import numpy as np
 from av.container import InputContainer
-from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 
 from models.errors import SourceEnded, SourceError, SourceRefused
-from models.geometry import Letterbox
-from service.ingest import Ask, Frame, Stream, Watch, now
+from service.ingest import Ask, Decoding, Frame, Watch
 from service.ingest._clock import WAITED_S, Clock, Delay, LiveClock, PlayedClock
 from service.ingest._decoder import Decoder, VideoPacket
 from service.ingest._pace import FPS, Pace, Rhythm
+from service.ingest._scaler import Scaler
+from service.ingest._told import Told
 
 BURST = 4
 """So many pictures that nobody asked for are decoded in one go. One by one, each would find the
 processor's caches taken by others: that costs small pictures half, large ones a tenth."""
-HELD = 256  # packets, at most, that a key frame may make needless
+HELD = 256
+"""So many packets at most are held until a key frame makes them needless. More are given up: if it
+does not come then, there is no picture before it does."""
 BACKLOG_S = 5.0  # reading a backlog takes no longer, also where decoding never catches up
-TELL_S = 1.0
-NEWS = 0.05  # a measure that moved less, of what was told, is none
 NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 SILENT = (av.error.ExitError, TimeoutError)
 BROKEN = (av.error.FFmpegError, OSError, ValueError, RuntimeError)
 
 T = TypeVar("T")
-Decoding = Literal["all", "keyframes"]
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ class _Reading:
     def __init__(self, ask: Ask, watch: Watch, how: How) -> None:
         self._ask, self._watch, self._how = ask, watch, how
         self._pace, self._rhythm, self._delay = Pace(), Rhythm(), Delay(ask.max_age_s)
-        self._decoder, self._scaler, self._told = Decoder(), _Scaler(ask.size), _Told(watch)
+        self._decoder, self._scaler, self._told = Decoder(), Scaler(ask.size), Told(watch)
         self._clock: Clock = LiveClock() if how.live else PlayedClock()
         self._decoding: Decoding = "all" if ask.decode == "auto" else ask.decode
         self._rate = watch.rate
@@ -174,29 +168,40 @@ class _Reading:
             self.has_packets = True
             at_s = self._noted(came)
         if self._is_for_decoding(came, at_s):
-            if self._held and self._leaps and (packet.is_keyframe or not packet.size):
-                self._forget()  # nobody asked for what was held, and nothing follows from it
-            self._held.append((came, at_s))
+            self._hold(came, at_s)
         if self._held and not self._may_wait(came, at_s):
             yield from self._decoded()
 
+    def _hold(self, came: Came[VideoPacket], at_s: float) -> None:
+        """Nobody asked for what is held when a key frame comes, and nothing follows from it."""
+        if self._held and self._leaps and (came.packet.is_keyframe or not came.packet.size):
+            self._forget()
+        if len(self._held) == HELD:
+            self._held.clear()
+            self._resting = True
+        else:
+            self._held.append((came, at_s))
+
     def _may_wait(self, came: Came[VideoPacket], at_s: float) -> bool:
         """Not what is due, and nothing where pictures come later than their packets anyway."""
-        due = came.fresh and self._pace.due(at_s, self._rate)
-        reordered = self._decoder.reorders or not came.packet.size
-        most = HELD if self._leaps and self._none_is_due(at_s) else BURST
-        return len(self._held) < most and not due and not reordered
+        key, rest_s = came.packet.is_keyframe, self._rhythm.rest_s if self._leaps else None
+        keys_do = rest_s is not None and self._decoding == "keyframes"
+        due = came.fresh and self._pace.due(at_s, self._rate) and (key or not keys_do)
+        if due or self._decoder.reorders or not came.packet.size:
+            return False
+        idle = rest_s is not None and self._pace.until_s(at_s, self._rate) > rest_s
+        return len(self._held) < BURST or keys_do or idle
 
     @property
     def _leaps(self) -> bool:
-        """From the last picture that is due to the next key frame nothing need be decoded."""
+        """Decoding may begin at any key frame, so what nobody needs before one is not decoded."""
         chained = self._decoder.needs_all or self._decoder.reorders
-        return self._ask.decode == "auto" and self._decoding == "all" and not chained
+        return self._ask.decode == "auto" and not chained
 
-    def _none_is_due(self, at_s: float) -> bool:
-        """Before the next key frame."""
-        rest_s = self._rhythm.rest_s
-        return rest_s is not None and self._pace.until_s(at_s, self._rate) > rest_s
+    @property
+    def _alone(self) -> bool:
+        """Key frames alone are decoded, whatever comes between them."""
+        return self._decoding == "keyframes" and not self._leaps
 
     def _decoded(self) -> Iterator[Frame]:
         """What the packets held back give; played streams then wait for the last one's time."""
@@ -251,7 +256,7 @@ class _Reading:
         due = came.fresh and self._pace.due(at_s, self._rate)
         if late and due:
             self._lose(at_s)
-        if self._decoding == "keyframes":
+        if self._alone:
             return key and due and not late
         if self._resting and key and not late:
             self._forget()
@@ -260,8 +265,7 @@ class _Reading:
         return not self._resting
 
     def _pictured(self, packet: VideoPacket, at_s: float, *, fresh: bool) -> Iterator[Frame]:
-        alone = self._decoding == "keyframes"
-        pictures = self._decoder.pictures(packet, alone=alone)
+        pictures = self._decoder.pictures(packet, alone=self._alone)
         due = fresh and self._pace.due(at_s, self._rate)
         if due and self._decoder.broken and self._pace.blame(at_s, self._rate):
             self._watch.lost("corrupt")
@@ -282,64 +286,3 @@ class _Reading:
     def _lose(self, at_s: float) -> None:
         self._pace.serve(at_s, self._rate)
         self._watch.lost("late")
-
-
-class _Scaler:
-    """Into the camera's box at once; a change of resolution is simply the next size."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._width, self._height = size
-        self._reformatter, self._colours = VideoReformatter(), VideoReformatter()
-
-    def frame(self, picture: VideoFrame, captured_s: float) -> Frame:
-        captured_at = now() - timedelta(seconds=time.monotonic() - captured_s)
-        size, box = (picture.height, picture.width), (self._height, self._width)
-        height, width = Letterbox.fit(size, box=box, multiple=1).scaled
-        small = self._reformatter.reformat(
-            picture, width=width, height=height, format=_while_scaling(picture.format.name),
-            interpolation=Interpolation.AREA, threads=1,
-        )  # fmt: skip
-        small = self._colours.reformat(small, format="rgb24", threads=1)
-        image_HW3 = np.asarray(small.to_ndarray(), dtype=np.uint8)  # a view: nothing is copied
-        return Frame(image_HW3, captured_s, captured_at)
-
-
-def _while_scaling(pixels: str) -> str:
-    """What almost all cameras send is scaled first: half the cost, colours within two levels."""
-    return pixels if pixels in ("yuv420p", "yuvj420p") else "rgb24"
-
-
-class _Told:
-    """Tells the watch what the stream is, whenever more is known or it has changed."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        self._said: tuple[object, ...] = ()
-        self._measured: tuple[float | None, ...] = (None, None)
-        self._at_s = -math.inf
-
-    def begin(self, video: VideoStream) -> None:
-        self._codec = video.codec_context
-
-    def tell(self, rhythm: Rhythm, decoding: Decoding, at_s: float) -> None:
-        width, height = self._codec.width, self._codec.height
-        said, measured = (width, height, decoding), (rhythm.fps, rhythm.keyframe_s)
-        news = said != self._said or any(map(_differ, measured, self._measured))
-        if not news or not width or at_s - self._at_s < TELL_S:
-            return
-        self._said, self._measured, self._at_s = said, measured, at_s
-        fps, keyframe_s = measured
-        self._watch.stream(
-            Stream(
-                codec=self._codec.codec.canonical_name,
-                width=width,
-                height=height,
-                fps=fps and round(fps, 1),
-                keyframe_s=keyframe_s and round(keyframe_s, 2),
-                decoding=decoding,
-            )
-        )
-
-
-def _differ(now: float | None, told: float | None) -> bool:
-    return now is not None and (told is None or abs(now - told) > NEWS * told)

@@ -12,7 +12,7 @@ from typing import Any
 import av
 import pytest
 
-from service.ingest import Ask, Frame, _decoder
+from service.ingest import Ask, Frame, _decoder, _video
 from tests.fakes import video
 from tests.service.clips import FPS, Live, clip, serving
 from tests.service.watching import Watching, played
@@ -162,6 +162,27 @@ def test_pictures_are_on_time_where_key_frames_come_as_they_like(folder: Path) -
     gaps = [after.captured_s - before.captured_s for before, after in pairwise(frames)]
     assert len(frames) in (20, 21)
     assert max(gaps) < 0.25
+
+
+def test_a_camera_whose_key_frames_cease_is_read_on(folder: Path, decoded: list[int]) -> None:
+    keys = {0, 5, 10, 15, 20, 25, 30}
+    path = clip(folder / "ceases.mp4", 3, gop=1000, options={"forced-idr": "1"}, keys=keys)
+    watch = Watching(5)
+    frames, _ = played(ask(path, rate=5), watch=watch)
+    assert watch.streams[-1].decoding == "keyframes"
+    assert [number for number in decoded if 5 < number <= 30] == [10, 15, 20, 25, 30]
+    assert numbers(frames) == pytest.approx(range(0, 75, 5), abs=1)
+
+
+def test_only_so_many_packets_are_held(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
+) -> None:
+    monkeypatch.setattr(_video, "HELD", 12)
+    path = clip(folder / "long.mp4", 3.6, gop=30)
+    frames, _ = played(ask(path, rate=0.85))
+    assert numbers(frames) == pytest.approx([0, 30, 60], abs=1)
+    assert {30, 60} <= set(decoded)
+    assert not {*range(31, 60)} & set(decoded)
 
 
 def test_pictures_of_a_camera_come_to_fall_on_its_key_frames(folder: Path) -> None:
