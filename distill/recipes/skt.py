@@ -88,13 +88,22 @@ def skt() -> Recipe:
 
 def skt_taught() -> Recipe:
     """1/4-CSRNet from scratch with all of SKT: where skt-early starts."""
-    short = replace(quarter(), steps=STUDENT_STEPS, evaluate_every=STUDENT_STEPS)
-    return _taught(short, by="csrnet")
+    return _taught(skt_untaught(), by="csrnet")
 
 
 def skt_early() -> Recipe:
     """skt-taught goes on with head points alone, for as long as quarter."""
     return replace(quarter(), starts_from="skt-taught")
+
+
+def skt_untaught() -> Recipe:
+    """1/4-CSRNet from scratch with head points alone, for as long as skt-taught."""
+    return replace(quarter(), steps=STUDENT_STEPS, evaluate_every=STUDENT_STEPS)
+
+
+def skt_untaught_early() -> Recipe:
+    """skt-untaught goes on as skt-early does: its control, of the same two stages."""
+    return replace(quarter(), starts_from="skt-untaught")
 
 
 def half() -> Recipe:

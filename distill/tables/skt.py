@@ -7,6 +7,7 @@ ALONE = "1/4-CSRNet alone"
 SOFT = "1/4-CSRNet with the teacher's map"
 SKT = "1/4-CSRNet with SKT"
 EARLY = "1/4-CSRNet with SKT first, then alone"
+STAGES = "1/4-CSRNet alone, in the same two stages"
 
 table = Table(
     title="SKT: CSRNet and its students",
@@ -28,6 +29,7 @@ epochs of being taught and on the official test of part A: teacher 68.4, 1/4-CSR
         Row("1/4-CSRNet with map and relations (inter)", ("skt-inter",)),
         Row(SKT, ("skt", "skt-1", "skt-2")),
         Row(EARLY, ("skt-early", "skt-early-1", "skt-early-2")),
+        Row(STAGES, ("skt-untaught-early", "skt-untaught-early-1", "skt-untaught-early-2")),
         Row("1/2-CSRNet alone", ("skt-plain-ratio-2",)),
         Row("1/2-CSRNet with SKT", ("skt-ratio-2",)),
         Row("1/3-CSRNet alone", ("skt-plain-ratio-3",)),
@@ -36,6 +38,13 @@ epochs of being taught and on the official test of part A: teacher 68.4, 1/4-CSR
         Row("1/5-CSRNet with SKT", ("skt-ratio-5",)),
         Row("1/4-CSRNet with SKT as published", ("skt-published",)),
     ),
-    compared=((EARLY, ALONE), (SKT, ALONE), (SKT, SOFT), (EARLY, SKT), (EARLY, TEACHER)),
+    compared=(
+        (EARLY, STAGES),
+        (EARLY, ALONE),
+        (SKT, ALONE),
+        (SKT, SOFT),
+        (EARLY, SKT),
+        (EARLY, TEACHER),
+    ),
     scattered=(TEACHER, ALONE, EARLY),
 )
