@@ -4,13 +4,16 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import av
 from av.video.frame import PictureType
 
+from service.ingest import Ask, Frame
 from tests.fakes import chequered
 
 FPS = 25
@@ -38,6 +41,15 @@ def clip(
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return path
+
+
+def ask(source: Path | str, **fields: Any) -> Ask:
+    return replace(Ask(str(source), size=(64, 48), rate=FPS), **fields)
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    """Which picture of a clip each frame shows."""
+    return [round(float(frame.image_HW3.mean())) - 40 for frame in frames]
 
 
 class Live(BaseHTTPRequestHandler):
