@@ -1,4 +1,4 @@
-"""Reading real H.264: how old it is said to be, what is given up and what not, what is told of it."""
+"""Reading real H.264: how old a frame is said to be, what is given up, what is told of a stream."""
 
 import random
 import time
