@@ -19,7 +19,7 @@ GROWTH = 32
 
 
 class Normed(nn.Module):
-    """A frozen BatchNorm, then ReLU."""
+    """A frozen BatchNorm, then ReLU; bf16 stays bf16, or autocast would do all of it in fp32."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Normed(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(torch.addcmul(self.shift, x, self.scale))
+        return F.relu(torch.addcmul(self.shift.to(x.dtype), x, self.scale.to(x.dtype)))
 
 
 class Layer(nn.Module):
