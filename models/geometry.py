@@ -30,11 +30,12 @@ class Letterbox:
     padded: Size
 
     @classmethod
-    def fit(cls, size: Size, *, box: Size, multiple: int, enlarge: bool = False) -> "Letterbox":
-        """The largest size of the picture's shape within `box`, padded to whole `multiple`s."""
-        scale = min(box[0] / size[0], box[1] / size[1])
-        if not enlarge:
-            scale = min(scale, 1.0)
+    def fit(cls, size: Size, *, box: Size, multiple: int) -> "Letterbox":
+        """The largest size of the picture's shape within `box`, padded to whole `multiple`s.
+
+        A picture is never enlarged: pixels that no camera saw would cost time and tell nothing.
+        """
+        scale = min(box[0] / size[0], box[1] / size[1], 1.0)
         height, width = (max(1, round(side * scale)) for side in size)
         return cls((height, width), (up_to(height, multiple), up_to(width, multiple)))
 

@@ -11,26 +11,23 @@ boxes = st.tuples(st.integers(2, 60), st.integers(2, 60))  # in multiples
 multiples = st.sampled_from([8, 16, 32])
 
 
-@given(size=sizes, box=boxes, multiple=multiples, enlarge=st.booleans())
-def test_a_letterbox_fits_the_box_and_the_multiple(
-    size: Size, box: Size, multiple: int, enlarge: bool
-) -> None:
+@given(size=sizes, box=boxes, multiple=multiples)
+def test_a_letterbox_fits_the_box_and_the_multiple(size: Size, box: Size, multiple: int) -> None:
     box = (box[0] * multiple, box[1] * multiple)
-    letterbox = Letterbox.fit(size, box=box, multiple=multiple, enlarge=enlarge)
+    letterbox = Letterbox.fit(size, box=box, multiple=multiple)
     for scaled, padded, most in zip(letterbox.scaled, letterbox.padded, box, strict=True):
         assert 1 <= scaled <= padded <= most
         assert padded % multiple == 0
         assert padded - scaled < multiple
 
 
-@given(size=sizes, box=boxes, enlarge=st.booleans())
+@given(size=sizes, box=boxes)
 def test_a_letterbox_keeps_the_shape_to_a_pixel_and_touches_the_box_or_the_picture(
-    size: Size, box: Size, enlarge: bool
+    size: Size, box: Size
 ) -> None:
     box = (box[0] * 16, box[1] * 16)
-    scaled = Letterbox.fit(size, box=box, multiple=16, enlarge=enlarge).scaled
-    scale = min(box[0] / size[0], box[1] / size[1])
-    scale = scale if enlarge else min(1.0, scale)
+    scaled = Letterbox.fit(size, box=box, multiple=16).scaled
+    scale = min(box[0] / size[0], box[1] / size[1], 1.0)
     for got, side in zip(scaled, size, strict=True):
         assert abs(got - side * scale) <= 0.5 or got == 1
     assert scaled == size if scale == 1 else any(a == b for a, b in zip(scaled, box, strict=True))
@@ -46,9 +43,8 @@ def test_a_letterbox_crops_a_map_to_the_cells_that_cover_the_picture(
     assert letterbox.crop(padded_hw, stride).shape == covering
 
 
-def test_a_small_picture_is_enlarged_only_when_asked_for() -> None:
+def test_a_small_picture_is_not_enlarged() -> None:
     assert Letterbox.fit((90, 160), box=(360, 640), multiple=16).scaled == (90, 160)
-    assert Letterbox.fit((90, 160), box=(360, 640), multiple=8, enlarge=True).scaled == (360, 640)
 
 
 def test_padding_repeats_the_last_row_and_column() -> None:
