@@ -27,3 +27,4 @@ class Batch:
     density_N1hw: Tensor  # the same heads, smoothed
     points: Sequence[Tensor]  # the same heads once more: a P x 2 tensor a crop, x and y in pixels
     labelled_N: Tensor  # bool
+    seed: tuple[int, ...] = (0,)  # what chance has in the views that a method takes of it

@@ -20,6 +20,7 @@ from models.nets import CountingNet, Look, Pixels
 
 NOBODY: Final[Mapping[str, CountingNet]] = MappingProxyType({})
 CPU: Final = torch.device("cpu")
+VIEWS: Final = 1  # apart from what the crops of the same step are drawn from
 
 
 def device_of(wanted: str) -> torch.device:
@@ -120,7 +121,10 @@ class Learner:
             group["lr"] = group["base"] * schedule(self.recipe, number)
         crops = crops.to(self.pixels.mean.device)
         frames = self.pixels.normalise(crops.frames_NHW3).to(memory_format=torch.channels_last)
-        batch = Batch(frames, crops.heads_N1hw, crops.density_N1hw, crops.points, crops.labelled_N)
+        batch = Batch(
+            frames, crops.heads_N1hw, crops.density_N1hw, crops.points, crops.labelled_N,
+            seed=(self.recipe.seed, number, VIEWS),
+        )  # fmt: skip
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=bf16):
             terms = self.method.terms(
                 batch, student=self.student, lessons=self._lessons(crops, frames),

@@ -2,13 +2,6 @@
 
 import math
 
-import numpy as np
-
-
-def chance(done: float) -> np.random.Generator:
-    """What a step draws from: a run that goes on draws what it would have drawn."""
-    return np.random.default_rng(int(np.float64(done).view(np.uint64)))
-
 
 def rising(done: float, *, over: float) -> float:
     """exp(-5 (1 - t)^2) while t goes from 0 to 1 over the first such share of the run, then 1."""

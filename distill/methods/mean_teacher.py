@@ -8,6 +8,7 @@ on hidden cells; an absolute error seeks the median, which is short of people.
 import copy
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from distill.cutmix import hide
 from distill.losses import LOSSES, over_labelled
 from distill.losses.chi import squared
 from distill.methods import Method
-from distill.pace import chance, rising
+from distill.pace import rising
 from models.nets import CountingNet
 
 
@@ -49,7 +50,7 @@ class MeanTeacher(Method):
         with torch.no_grad():
             taught_N1hw = self.average(batch.frames_N3HW).float()
         labelled = batch.labelled_N[:, None, None, None]
-        frames = torch.where(labelled, batch.frames_N3HW, self._disturbed(batch, done))
+        frames = torch.where(labelled, batch.frames_N3HW, self._disturbed(batch))
         look = student.look(frames)
         terms = over_labelled(self.loss(look, batch), batch)
         apart_N = squared(predicted=look.density_N1hw.float(), target=taught_N1hw)
@@ -68,8 +69,8 @@ class MeanTeacher(Method):
             else:
                 value.copy_(theirs[name])
 
-    def _disturbed(self, batch: Batch, done: float) -> Tensor:
-        rng, frames = chance(done), batch.frames_N3HW
+    def _disturbed(self, batch: Batch) -> Tensor:
+        rng, frames = np.random.default_rng(batch.seed), batch.frames_N3HW
         noise = torch.from_numpy(rng.standard_normal(frames.shape, dtype="float32"))
         return hide(frames + self.noise * noise.to(frames.device), rng, share=self.hidden)
 

@@ -18,6 +18,7 @@ from math import lcm
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,7 +27,7 @@ from distill.batch import Batch, Lessons
 from distill.cutmix import Mix, cutmix
 from distill.losses import LOSSES, over_labelled
 from distill.methods import Method
-from distill.pace import chance, rising
+from distill.pace import rising
 from distill.views import agreement
 from models.errors import ConfigError
 from models.nets import CountingNet
@@ -89,7 +90,7 @@ class Mgd(Method):
         self, batch: Batch, *, student: CountingNet, lessons: Lessons, done: float
     ) -> dict[str, Tensor]:
         maps = {role: lessons[role].density_N1hw.float().clamp(min=0) for role in self.roles}
-        mix = self._mix(batch, maps["deeper"], done)
+        mix = self._mix(batch, maps["deeper"])
         look = student.look(mix.paste(batch.frames_N3HW))
         deeper, wider = mix.paste(maps["deeper"]), mix.paste(maps["wider"])
         target = self.share * deeper + (1 - self.share) * wider
@@ -113,11 +114,11 @@ class Mgd(Method):
             name: ramp * weight * loss for name, (weight, loss) in weighed.items()
         }
 
-    def _mix(self, batch: Batch, density_N1hw: Tensor, done: float) -> Mix:
+    def _mix(self, batch: Batch, density_N1hw: Tensor) -> Mix:
         height, width = density_N1hw.shape[2:]
         return cutmix(
             ~batch.labelled_N, density_N1hw.sum(dim=(1, 2, 3)), shape_hw=(height, width),
-            unit=self.unit, rng=chance(done),
+            unit=self.unit, rng=np.random.default_rng(batch.seed),
         )  # fmt: skip
 
 

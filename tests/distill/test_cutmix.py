@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.cutmix import COVERED, Mix, cutmix, hide
-from distill.pace import chance, fading, rising
+from distill.pace import fading, rising
 
 ALL = torch.ones(6, dtype=torch.bool)
 PEOPLE = torch.tensor([30.0, 1.0, 20.0, 0.0, 50.0, 40.0])
@@ -96,12 +96,6 @@ def test_hidden_squares_are_grey_whole_and_as_many_as_asked() -> None:
     assert ((squares == 0) | (squares == 1)).all()
     assert 0.2 < squares.mean() < 0.4
     assert torch.equal(hidden[:, 0], hidden[:, 2])
-
-
-def test_chance_is_the_same_at_the_same_step_and_another_at_the_next() -> None:
-    draws = [chance(step / 4000).random() for step in (0, 1, 2, 2000, 2001)]
-    assert chance(2000 / 4000).random() == draws[3]
-    assert len(set(draws)) == 5
 
 
 def test_a_ramp_rises_to_one_and_stays() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from distill.batch import Batch
 from distill.crops import CropMaker
 from distill.loop import Learner, device_of, schedule
 from distill.recipes import Recipe, Teacher
@@ -64,6 +65,23 @@ def test_a_step_says_its_terms_and_the_length_of_its_gradient(tiny: Recipe) -> N
     for said in _steps(_learner(tiny), 2):
         assert set(said) == {"cells", "counts", "gradient"}
         assert said["gradient"] > 0
+
+
+def test_what_chance_has_in_a_step_hangs_on_the_seed_and_the_step(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[tuple[int, ...]] = []
+
+    def listening(batch: Batch, **_: object) -> dict[str, torch.Tensor]:
+        seeds.append(batch.seed)
+        return {"cells": next(learner.student.parameters()).sum()}
+
+    for recipe in (tiny, replace(tiny, seed=1), tiny):
+        learner = _learner(recipe)
+        monkeypatch.setattr(learner.method, "terms", listening)
+        _steps(learner, 2)
+    assert seeds[:2] == seeds[4:]
+    assert len(set(seeds)) == 4
 
 
 def _rates(learner: Learner) -> dict[nn.Parameter, float]:

@@ -109,6 +109,17 @@ def test_only_the_student_sees_mixed_frames_and_labelled_crops_stay() -> None:
     assert torch.equal(batch.frames_N3HW, before)
 
 
+def test_another_seed_of_a_batch_mixes_its_frames_otherwise() -> None:
+    method, student = _met()
+    batch, shown = _batch([False, False]), []
+    for seed in ((0, 7), (0, 7), (1, 7)):
+        seen = Seen(student)
+        method.terms(replace(batch, seed=seed), student=seen, lessons=_lessons(batch), done=0.5)
+        shown.append(seen.frames_N3HW)
+    assert torch.equal(shown[0], shown[1])
+    assert not torch.equal(shown[0], shown[2])
+
+
 def test_boxes_fit_the_coarsest_grid_of_student_and_teachers() -> None:
     method, student = Mgd(), NETS["csrnet"](ratio=16)
     coarse = NETS["throng-m"](width=16)
