@@ -78,8 +78,7 @@ def adapted(
     learner = Learner.of(recipe, copy.deepcopy(student.net), teachers)
     maker = CropMaker(recipe, [site.learned, site.unlabelled], stride=own.spec.stride)
     bf16 = bf16_pays(CPU)
-    net = learner.average.module
-    assert isinstance(net, CountingNet)
+    net = learner.evaluated
     with progress(f"adapting {student.name}", total=recipe.steps) as tick:
         for step, crops in enumerate(maker.ahead(range(recipe.steps))):
             terms = learner.step(crops, number=step, bf16=bf16)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from distill.crops import Crop, CropMaker, Crops, ahead, stacked
 from distill.data import Image
-from distill.lineage import sha256, teachers_of
+from distill.lineage import described, sha256, teachers_of
 from distill.loop import CPU, bf16_pays
 from distill.recipes import Recipe, Teacher
 from distill.views import SCALES, looked_over
@@ -235,9 +235,7 @@ def _claim(out: Path, facts: dict[str, Any]) -> None:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    path = folder / "bank.json"
-    if not path.is_file():
-        raise DataError(f"no bank at {folder}: first `throng-distill bank RECIPE`")
+    path = described(folder)
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

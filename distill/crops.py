@@ -1,8 +1,6 @@
-"""Training crops: the batch of a step is a pure function of the recipe's seed, of the step, and of
-the run that the recipe starts from.
+"""Training crops: the batch of a step is a pure function of the recipe's seed and of the step.
 
-So a run that goes on from step 1,000 sees what it would have seen had it never stopped, and one
-that starts from another run sees other crops than that.
+So a run that goes on from step 1,000 sees what it would have seen had it never stopped.
 Shapes: N crops, H x W pixels, h x w cells.
 """
 
@@ -92,8 +90,7 @@ class CropMaker:
         return cls(recipe, [samples_of(part, data) for part in recipe.train], stride=stride)
 
     def batch(self, step: int) -> Crops:
-        run = (self._recipe.seed, *self._recipe.starts_from.encode())
-        rng = np.random.default_rng((*run, step))
+        rng = np.random.default_rng((self._recipe.seed, step))
         return stacked([self._crop(rng) for _ in range(self._recipe.batch)], self._stride)
 
     def _crop(self, rng: np.random.Generator) -> Crop:

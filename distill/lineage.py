@@ -23,17 +23,33 @@ def teachers_of(taught: Recipe, runs: Path) -> dict[str, CountingNet]:
 
 
 def forebears(descendant: Recipe, runs: Path) -> dict[str, str]:
-    """SHA-256 of the checkpoints that the run has from others, by their paths below `runs`.
+    """SHA-256 of what the run has from others, by paths below `runs`: checkpoints, or the page of a
+    bank, which names those of its teachers.
 
-    Raises DataError where the run of one is missing or not finished.
+    Raises DataError where a run is missing or not finished, or a bank is missing.
     """
-    teachers = () if descendant.bank else descendant.teachers.values()
-    files = [f"{teacher.run}/best.safetensors" for teacher in teachers if not teacher.fresh]
-    if descendant.starts_from:
-        files.append(f"{descendant.starts_from}/last.safetensors")
-    return {
-        file: sha256(finished(runs, Path(file).parent.name) / Path(file).name) for file in files
-    }
+    files = {}
+    if descendant.bank:
+        files[f"{descendant.bank}/bank.json"] = described(runs / descendant.bank)
+    else:
+        for teacher in descendant.teachers.values():
+            if not teacher.fresh:
+                name = f"{teacher.run}/best.safetensors"
+                files[name] = finished(runs, teacher.run) / "best.safetensors"
+    if start := descendant.starts_from:
+        files[f"{start}/last.safetensors"] = finished(runs, start) / "last.safetensors"
+    return {name: sha256(path) for name, path in files.items()}
+
+
+def steps_before(descendant: Recipe, runs: Path) -> int:
+    """Steps of the runs that it goes on from: its crops are those that would have come next.
+
+    So two runs of as long a start see the same crops, and no run sees its start's again.
+    """
+    if not descendant.starts_from:
+        return 0
+    facts = load_checkpoint(finished(runs, descendant.starts_from) / "last.safetensors").facts
+    return int(facts["step"]) + int(facts.get("before", 0))
 
 
 def finished(runs: Path, name: str) -> Path:
@@ -46,6 +62,14 @@ def finished(runs: Path, name: str) -> Path:
     if done < wanted:
         raise DataError(f"the run at {last.parent} is at step {done} of {wanted}: {first}")
     return last.parent
+
+
+def described(bank: Path) -> Path:
+    """What a bank says of itself. Raises DataError where there is none."""
+    path = bank / "bank.json"
+    if not path.is_file():
+        raise DataError(f"no bank at {bank}: first `throng-distill bank RECIPE`")
+    return path
 
 
 def sha256(path: Path) -> str:
@@ -73,10 +97,12 @@ def copy_weights(run: Path, student: nn.Module) -> None:
 def copy_method(run: Path, method: nn.Module) -> None:
     """The method takes what that run's had learned, where it had the same parameters.
 
-    Raises DataError where the state of that run is missing or broken.
+    Raises DataError where the state of that run is missing, broken, or older than its last weights.
     """
     if wanted := method.state_dict():
-        _, groups = state.read(run / "state.safetensors")
+        step, groups = state.read(run / "state.safetensors")
+        if step < load_checkpoint(run / "last.safetensors").facts["step"]:
+            raise DataError(f"{run} was cut as it ended: first `throng-distill run {run.name}`")
         learned = groups.get("method", {})
         if {n: v.shape for n, v in learned.items()} == {n: v.shape for n, v in wanted.items()}:
             method.load_state_dict(learned)

@@ -111,6 +111,13 @@ class Learner:
         return cls(recipe, student, average, optimiser, method, pixels, teachers)
 
     @property
+    def evaluated(self) -> CountingNet:
+        """The moving average: nothing else ever is."""
+        net = self.average.module
+        assert isinstance(net, CountingNet)
+        return net
+
+    @property
     def nets(self) -> dict[str, nn.Module]:
         """All that a run's state must hold."""
         return {"student": self.student, "average": self.average, "method": self.method}

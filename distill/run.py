@@ -18,9 +18,17 @@ from torch import nn
 from distill import log, state
 from distill.bank import BankCrops
 from distill.crops import CropMaker, samples_of
+from distill.data import Sample
 from distill.evaluate import counts_of, scores_by_part
 from distill.initial import start_from
-from distill.lineage import copy_method, copy_weights, finished, forebears, teachers_of
+from distill.lineage import (
+    copy_method,
+    copy_weights,
+    finished,
+    forebears,
+    steps_before,
+    teachers_of,
+)
 from distill.loop import CPU, Learner, bf16_pays
 from distill.recipes import Recipe, same
 from distill.report import draw_curve, draw_predictions
@@ -28,7 +36,7 @@ from models.checkpoint import save_checkpoint
 from models.errors import DataError
 from models.machine import commit_here, machine
 from models.metrics import Scores
-from models.nets import NETS, CountingNet
+from models.nets import NETS
 from models.progress import progress
 from models.whole import whole
 
@@ -44,45 +52,56 @@ def train(recipe: Recipe, *, data: Path, out: Path, device: torch.device = CPU) 
     Raises DataError where `out` holds the run of another recipe or of other teachers, where a run
     that it needs is missing or not finished, and where the disk is full.
     """
-    came_from = forebears(recipe, out.parent)
+    came_from, before = forebears(recipe, out.parent), steps_before(recipe, out.parent)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, recipe, came_from)
-    torch.manual_seed(recipe.seed)
-    student, started = NETS[recipe.net](**recipe.net_arguments), frozenset[nn.Parameter]()
-    if recipe.trunk_weights:
-        started, checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
-        source = recipe.trunk_weights
-        log.append(out / LOG, started_from=source, first_layer=checksum)
-    if recipe.starts_from:
-        copy_weights(finished(out.parent, recipe.starts_from), student)
-    teachers = teachers_of(recipe, out.parent)
-    learner = Learner.of(recipe, student, teachers, started=started, device=device)
-    if recipe.starts_from:
-        copy_method(finished(out.parent, recipe.starts_from), learner.method)
-    nets = learner.nets
-    saved = out / "state.safetensors"
+    learner = _begun(recipe, data=data, out=out, device=device)
+    nets, saved = learner.nets, out / "state.safetensors"
     start = state.restore(saved, nets=nets, optimiser=learner.optimiser) if saved.exists() else 0
-    maker = _crops(recipe, data=data, runs=out.parent, stride=student.spec.stride)
+    maker = _crops(recipe, data=data, runs=out.parent, stride=learner.student.spec.stride)
     bf16 = bf16_pays(device)
     if start < recipe.steps:
         where = {"commit": commit_here(), "machine": machine()}
         log.append(out / LOG, begins_at=start, came_from=came_from, **where)
     saved_s, began_s = time.monotonic(), time.monotonic()
     with progress(f"training {recipe.net}", total=recipe.steps) as tick:
-        for step, crops in enumerate(maker.ahead(range(start, recipe.steps)), start=start):
+        steps = range(before + start, before + recipe.steps)
+        for step, crops in enumerate(maker.ahead(steps), start=start):
             terms = learner.step(crops, number=step, bf16=bf16)
             done = step + 1
             tick(done, " ".join(f"{name} {value:.1f}" for name, value in terms.items()))
             if done % LOG_EVERY == 0:
-                seconds = round(time.monotonic() - began_s, 1)
-                log.append(out / LOG, step=done, seconds=seconds, **terms)
+                log.append(out / LOG, step=done, seconds=_since(began_s), **terms)
             ends = done % recipe.evaluate_every == 0 or done == recipe.steps
             if ends:
-                _evaluate(recipe, learner, data=data, out=out, step=done)
+                said = _evaluate(recipe, learner, data=data, out=out, step=done, before=before)
+                log.append(out / LOG, step=done, seconds=_since(began_s), **said)
             if ends or time.monotonic() - saved_s > SAVE_EVERY_S:
                 state.save(saved, step=done, nets=nets, optimiser=learner.optimiser)
                 saved_s = time.monotonic()
+            if ends:
+                _draw(recipe, learner, data=data, out=out, step=done)
     return out / "best.safetensors"
+
+
+def _begun(recipe: Recipe, *, data: Path, out: Path, device: torch.device) -> Learner:
+    """What learns, as it is before the first step."""
+    torch.manual_seed(recipe.seed)
+    student, started = NETS[recipe.net](**recipe.net_arguments), frozenset[nn.Parameter]()
+    if recipe.trunk_weights:
+        started, checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
+        log.append(out / LOG, started_from=recipe.trunk_weights, first_layer=checksum)
+    if recipe.starts_from:
+        copy_weights(finished(out.parent, recipe.starts_from), student)
+    teachers = teachers_of(recipe, out.parent)
+    learner = Learner.of(recipe, student, teachers, started=started, device=device)
+    if recipe.starts_from:
+        copy_method(finished(out.parent, recipe.starts_from), learner.method)
+    return learner
+
+
+def _since(began_s: float) -> float:
+    return round(time.monotonic() - began_s, 1)
 
 
 def _crops(recipe: Recipe, *, data: Path, runs: Path, stride: int) -> CropMaker | BankCrops:
@@ -115,26 +134,37 @@ def _json(path: Path) -> Any:
         return {}
 
 
-def _evaluate(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: int) -> None:
-    net = learner.average.module
-    assert isinstance(net, CountingNet)
-    samples = [sample for part in recipe.validate for sample in samples_of(part, data)]
-    counted = counts_of(samples, net, bf16=bf16_pays(learner.pixels.mean.device))
+def _evaluate(
+    recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: int, before: int
+) -> dict[str, Any]:
+    """Saves the checkpoints; returns what the log is to say of them."""
+    counted = counts_of(
+        _validation(recipe, data), learner.evaluated, bf16=bf16_pays(learner.pixels.mean.device)
+    )
     scores = scores_by_part(counted)
     rank = ranking(scores)
     ranks = [entry["rank"] for entry in log.read(out / LOG) if "rank" in entry]
     best = min(ranks, default=float("inf"))
-    validation = {part: score.plain() for part, score in scores.items()}
-    # before the line that says so: a run stopped in between goes on right
-    for name in ("last", "best") if rank < best else ("last",):
+    # last of all `last`, which makes others believe that a run is finished; and both before the
+    # line that says so: a run stopped in between goes on right
+    for name in ("best", "last") if rank < best else ("last",):
         save_checkpoint(
-            out / f"{name}.safetensors", net, name=recipe.net, arguments=recipe.net_arguments,
-            facts={"step": step, "recipe": dataclasses.asdict(recipe)},
+            out / f"{name}.safetensors", learner.evaluated,
+            name=recipe.net, arguments=recipe.net_arguments,
+            facts={"step": step, "before": before, "recipe": dataclasses.asdict(recipe)},
         )  # fmt: skip
-    log.append(out / LOG, step=step, validation=validation, rank=rank)
+    return {"validation": {part: score.plain() for part, score in scores.items()}, "rank": rank}
+
+
+def _draw(recipe: Recipe, learner: Learner, *, data: Path, out: Path, step: int) -> None:
+    samples = _validation(recipe, data)
     shown = samples[:: max(1, len(samples) // SHOWN)][:SHOWN]
-    draw_predictions(shown, net, out / f"predictions-{step}.png")
+    draw_predictions(shown, learner.evaluated, out / f"predictions-{step}.png")
     draw_curve(out / LOG, out / "curve.png")
+
+
+def _validation(recipe: Recipe, data: Path) -> list[Sample]:
+    return [sample for part in recipe.validate for sample in samples_of(part, data)]
 
 
 def ranking(scores: dict[str, Scores]) -> float:

@@ -215,6 +215,11 @@ def _notes(run: Ran) -> list[str]:
     notes = []
     if run.steps < run.recipe["steps"]:
         notes.append(f"`{run.name}` is not finished: {run.steps} of {run.recipe['steps']} steps")
+    notes += [f"`{run.name}` began with another `{file}` than is there" for file in run.replaced]
+    notes += [
+        f"`{run.name}` began with `{file}`, which is gone: crops and hours may lack that run's"
+        for file in run.lost
+    ]
     try:
         now = recipe(run.name)
     except ConfigError:

@@ -30,7 +30,8 @@ Known = dict[str, dict[str, Counted]]
 class Ran:
     """`crops` and `seconds` include those of the runs that its student started from, and `curve`
     (crops seen, validation errors of each part by the first word of its ids) counts on from them.
-    `begun` says from which step, by which commit and on which machine it was begun or went on.
+    `begun` says from which step, by which commit and on which machine it was begun or went on;
+    `lost` and `replaced` are files of other runs that it began with, and that are gone or others.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Ran:
     seconds: float
     curve: tuple[tuple[int, Mapping[str, float]], ...]
     begun: tuple[Mapping[str, Any], ...]
+    lost: tuple[str, ...]
+    replaced: tuple[str, ...]
 
 
 def read_run(name: str, runs: Path) -> Ran | None:
@@ -60,6 +63,9 @@ def read_run(name: str, runs: Path) -> Ran | None:
         for entry in entries
         if "validation" in entry
     ]
+    begun = tuple(entry for entry in entries if "begins_at" in entry)
+    came_from = {file: digest for one in begun for file, digest in one["came_from"].items()}
+    there = {file for file in came_from if (runs / file).is_file()}
     return Ran(
         name=name,
         recipe=recipe,
@@ -67,7 +73,9 @@ def read_run(name: str, runs: Path) -> Ran | None:
         crops=crops + steps * recipe["batch"],
         seconds=seconds + _seconds(entries),
         curve=tuple(curve),
-        begun=tuple(entry for entry in entries if "begins_at" in entry),
+        begun=begun,
+        lost=tuple(sorted(came_from.keys() - there)),
+        replaced=tuple(sorted(f for f in there if sha256(runs / f) != came_from[f])),
     )
 
 
@@ -96,10 +104,10 @@ def counts_of_run(folder: Path, samples: Sequence[Sample]) -> dict[str, list[Cou
 def _seconds(entries: Iterable[Mapping[str, Any]]) -> float:
     """Of the wall clock, validation included; a run that goes on counts from zero again."""
     total = last = 0.0
-    for now in (float(entry["seconds"]) for entry in entries if "seconds" in entry):
-        if now < last:
-            total += last
-        last = now
+    for entry in entries:
+        if "begins_at" in entry:
+            total, last = total + last, 0.0
+        last = float(entry.get("seconds", last))
     return total + last
 
 

@@ -7,7 +7,7 @@
 from torch import Tensor, nn
 
 from models.nets import CountingNet, Look
-from models.nets._blocks import Stages, VggTrunk, conv_relu, conv_relus
+from models.nets._blocks import Stages, VggTrunk, conv_relu, conv_relus, in_fp32
 from models.spec import InputSpec
 
 WIDTHS = (64, 128, 256, 512)
@@ -60,7 +60,7 @@ class CsrNet(CountingNet):
 
     def decode(self, latent_NChw: Tensor) -> Look:
         hints: dict[str, Tensor] = self.back(latent_NChw)
-        return Look(self.out(hints["back6"]), hints)
+        return Look(in_fp32(self.out, hints["back6"]), hints)
 
 
 def _pool() -> nn.MaxPool2d:

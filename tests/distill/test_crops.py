@@ -29,12 +29,6 @@ def test_a_batch_is_a_pure_function_of_seed_and_step(tiny: Recipe) -> None:
     assert not _same(maker.batch(3), seeded.batch(3))
 
 
-def test_a_run_that_starts_from_another_sees_other_crops_than_that(tiny: Recipe) -> None:
-    first = CropMaker.of(tiny, data=HERE, stride=8)
-    second = CropMaker.of(replace(tiny, starts_from="first"), data=HERE, stride=8)
-    assert not _same(first.batch(0), second.batch(0))
-
-
 @pytest.mark.parametrize("steps", [range(0), range(2), range(5, 5 + 2 * AHEAD)])
 def test_batches_made_ahead_are_those_of_the_steps_in_order(tiny: Recipe, steps: range) -> None:
     maker = CropMaker.of(tiny, data=HERE, stride=8)

@@ -66,6 +66,18 @@ def test_a_run_that_is_missing_or_goes_on_still_hands_nothing_on(
     assert len(forebears(later, tmp_path)) == 1
 
 
+def test_a_bank_is_known_by_its_page_which_names_its_teachers(tmp_path: Path) -> None:
+    banked = _later(bank="crops", teachers={"teacher": Teacher("earlier")})
+    with pytest.raises(DataError, match=r"no bank at .*crops: first `throng-distill bank RECIPE`"):
+        forebears(banked, tmp_path)
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops/bank.json").write_text("one")
+    before = forebears(banked, tmp_path)
+    assert list(before) == ["crops/bank.json"]
+    (tmp_path / "crops/bank.json").write_text("another")
+    assert forebears(banked, tmp_path) != before
+
+
 def test_a_teacher_is_the_best_of_its_run(tmp_path: Path) -> None:
     net = NETS["throng-m"](**CUT)
     _saved(tmp_path, net, CUT)
@@ -78,10 +90,14 @@ def test_a_teacher_is_the_best_of_its_run(tmp_path: Path) -> None:
 def test_what_a_method_has_learned_goes_on_where_the_method_is_the_same(tmp_path: Path) -> None:
     learned, same, other = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 3, 1), nn.Conv2d(2, 4, 1)
     optimiser = torch.optim.SGD(learned.parameters())
-    file = tmp_path / "state.safetensors"
+    run = _saved(tmp_path, NETS["throng-m"](**CUT), CUT)
+    file = run / "state.safetensors"
+    state.save(file, step=8, nets={"method": learned}, optimiser=optimiser)
+    with pytest.raises(DataError, match=r"cut as it ended: first `throng-distill run earlier`"):
+        copy_method(run, same)
     state.save(file, step=9, nets={"method": learned}, optimiser=optimiser)
     before = other.weight.clone()
     for method in (same, other, nn.Identity()):
-        copy_method(tmp_path, method)
+        copy_method(run, method)
     assert torch.equal(same.weight, learned.weight)
     assert torch.equal(other.weight, before)

@@ -10,9 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from distill.crops import CropMaker, Crops
+from distill.lineage import finished
 from distill.recipes import Recipe, Teacher
 from distill.run import ranking, train
-from models.checkpoint import load_checkpoint
+from models.checkpoint import load_checkpoint, save_checkpoint
 from models.errors import DataError
 from models.metrics import Scores
 
@@ -149,17 +150,40 @@ def test_the_best_checkpoint_is_that_of_the_lowest_rank(
     assert [entry["rank"] for entry in _log(tmp_path) if "rank" in entry] == [0.5, 0.25, 0.75]
 
 
-def test_a_run_cut_while_it_saves_its_best_saves_it_the_next_time(
-    tiny: Recipe, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("file", ["best", "last"])
+def test_a_run_cut_while_it_saves_a_checkpoint_is_not_finished_and_saves_it_the_next_time(
+    tiny: Recipe, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    def cut(*_: object, **__: object) -> None:
-        raise PowerCut
+    save = save_checkpoint
+
+    def cut(path: Path, *arguments: Any, **named: Any) -> None:
+        if path.stem == file:
+            raise PowerCut
+        save(path, *arguments, **named)
 
     with monkeypatch.context() as off:
         off.setattr("distill.run.save_checkpoint", cut)
         with pytest.raises(PowerCut):
-            train(tiny, data=HERE, out=tmp_path)
-    assert load_checkpoint(train(tiny, data=HERE, out=tmp_path)).facts["step"] == 6
+            train(tiny, data=HERE, out=tmp_path / "run")
+    with pytest.raises(DataError, match="no finished run"):
+        finished(tmp_path, "run")
+    assert load_checkpoint(train(tiny, data=HERE, out=tmp_path / "run")).facts["step"] == 6
+    finished(tmp_path, "run")
+
+
+def test_a_run_that_starts_from_another_goes_on_with_the_crops_that_come_next(
+    tiny: Recipe, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, batch = [], CropMaker.batch
+
+    def listening(maker: CropMaker, step: int) -> Crops:
+        asked.append(step)
+        return batch(maker, step)
+
+    monkeypatch.setattr(CropMaker, "batch", listening)
+    for name, start in (("first", ""), ("second", "first"), ("third", "second")):
+        train(replace(tiny, starts_from=start), data=HERE, out=tmp_path / name)
+    assert asked == list(range(3 * tiny.steps))
 
 
 def _scores(*, predicted: float, true: float) -> Scores:

@@ -1,6 +1,7 @@
 """Tables of made-up runs: nets that count every picture the same, so that errors are plain sums."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from distill.data import Sample
+from distill.lineage import sha256
 from distill.recipes import Part, recipe
 from distill.tables import TABLES, Row, Table
 from distill.tables._measured import Made, Seen, measure, see
@@ -61,7 +63,9 @@ def _checkpoint(path: Path, people: float) -> None:
 
 
 def _run(folder: Path, *, best: float, last: float | None = None, **changed: Any) -> None:
-    """A folder as a run of 300 steps of 4 crops leaves it."""
+    """A folder as a run of 300 steps of 4 crops leaves it; another began it where it says so."""
+    start = f"{changed.get('starts_from', '')}/last.safetensors"
+    came_from = {start: sha256(folder.parent / start)} if "starts_from" in changed else {}
     folder.mkdir(parents=True)
     _checkpoint(folder / "best.safetensors", best)
     if last is not None:
@@ -69,12 +73,13 @@ def _run(folder: Path, *, best: float, last: float | None = None, **changed: Any
     of = replace(recipe("throng-s-alone"), net_arguments=SMALL, steps=300, batch=4)
     (folder / "recipe.json").write_text(json.dumps(asdict(of) | changed))
     entries: list[dict[str, Any]] = [
-        {"begins_at": 0, "commit": f"c{best:.0f}", "machine": {"cores": 2}},
+        {"begins_at": 0, "came_from": came_from, "commit": f"c{best:.0f}", "machine": {"cores": 2}},
         {"step": 100, "seconds": 50.0},
         {"step": 200, "seconds": 90.0},
         {"step": 200, "validation": {"sha": {"mae": 30.0}}, "rank": 1},
-        {"step": 300, "seconds": 40.0},  # it was stopped, and went on
-        {"step": 300, "validation": {"sha": {"mae": 25.0}}, "rank": 1},
+        {"begins_at": 200, "came_from": came_from, "commit": f"c{best:.0f}", "machine": {}},
+        {"step": 300, "seconds": 95.0},  # it was stopped, and went on
+        {"step": 300, "seconds": 99.0, "validation": {"sha": {"mae": 25.0}}, "rank": 1},
     ]
     (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
@@ -143,11 +148,11 @@ def test_cost_is_that_of_a_run_and_of_all_it_started_from(runs: Path, data: Path
     ran = read_run("c", runs)
     assert ran
     assert ran.crops == 2 * 300 * 4
-    assert ran.seconds == pytest.approx(2 * (90 + 40))
+    assert ran.seconds == pytest.approx(2 * (90 + 99))
     assert ran.curve == ((2000, {"sha": 30.0}), (2400, {"sha": 25.0}))
     made = _made(runs, data)[0]
     line = made.lines[0]
-    assert (line.crops, line.seconds, line.seeds) == (1200, 130, (0, 1))
+    assert (line.crops, line.seconds, line.seeds) == (1200, 189, (0, 1))
     assert line.commits == ["c20", "c30"]
     assert " | 0, 1 | c20, c30 |" in markdown(made)
     assert line.parameters == sum(p.numel() for p in NETS["throng-s"](**SMALL).parameters())
@@ -196,6 +201,22 @@ def test_a_reader_is_told_of_runs_that_are_not_what_they_seem(runs: Path, data: 
         "`throng-s-alone` ran with another recipe than this commit's",
         "`b` is no recipe of this commit",
     )
+
+
+def test_a_reader_is_told_where_a_run_s_start_was_trained_anew_or_is_gone(
+    runs: Path, data: Path
+) -> None:
+    _run(runs / "c", best=10, starts_from="a")
+    _checkpoint(runs / "a/last.safetensors", 77)
+    table = replace(TABLE, rows=(Row("later", ("c",)),), compared=(), scattered=())
+    assert "`c` began with another `a/last.safetensors` than is there" in _notes(runs, data, table)
+    shutil.rmtree(runs / "a")
+    (lost,) = (note for note in _notes(runs, data, table) if "gone" in note)
+    assert "crops and hours may lack" in lost
+
+
+def _notes(runs: Path, data: Path, table: Table) -> tuple[str, ...]:
+    return _made(runs, data, table)[0].lines[0].notes
 
 
 def test_a_run_of_a_commit_with_fewer_settings_is_not_another(runs: Path, data: Path) -> None:

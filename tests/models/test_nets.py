@@ -137,6 +137,12 @@ def test_a_cell_below_zero_may_rise_but_is_pushed_no_further_down(
     assert (feature.grad.item() != 0) == passes
 
 
+@pytest.mark.parametrize("name", NETS.names())
+def test_a_map_is_in_fp32_under_autocast(name: str) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert _net(name)(torch.randn(1, 3, 64, 64)).dtype == torch.float32
+
+
 def test_the_head_counts_in_fp32_under_autocast() -> None:
     head = DensityHead(4)
     features = torch.rand(1, 4, 3, 3, requires_grad=True)
