@@ -3,12 +3,10 @@
 Times are seconds of the monotonic clock, stamps seconds of the stream's own.
 """
 
-from collections import deque
 from typing import Protocol
 
 WAITED_S = 0.004  # a packet that takes longer came from the camera, not from a buffer
-WINDOW_S = 30.0  # clocks of cameras drift by up to 0.1 %: 30 ms until an old estimate has gone
-JUMP_S = 2.0
+DRIFT = 0.002  # clocks of cameras drift by up to 0.1 %
 REORDER_S = 0.5  # so far back stamps step where pictures are coded in another order
 VAIN_S = 1.0  # of reading, without decoding, must shorten a delay
 GAP_S = 10.0  # a longer pause in a file is a jump of its stamps, not a pause
@@ -31,13 +29,15 @@ class Clock(Protocol):
 
 
 class LiveClock:
-    """A camera: a picture was taken when it would have come on the quickest way of late.
+    """A camera: a picture was taken when it would have come on the quickest way that is known.
 
-    Where the reader cannot keep up, packets wait in buffers, and their arrival alone would hide it.
+    Where the reader cannot keep up, or the network held packets back, their arrival alone would
+    hide it. A way that grew longer is believed no faster than a camera's clock could drift: until
+    then pictures are said to be older than they are, never younger.
     """
 
     def __init__(self) -> None:
-        self._offsets: deque[tuple[float, float]] = deque()  # (came, arrival - stamp), both rising
+        self._way_s: float | None = None  # arrival - stamp
         self._stamp_s: float | None = None
         self._came_s = 0.0
         self._alone_s: float | None = None
@@ -46,15 +46,17 @@ class LiveClock:
         waited = came_s - asked_s > WAITED_S
         if waited or self._alone_s is None:
             self._alone_s = came_s
-        self._came_s = came_s
+        passed_s, self._came_s = came_s - self._came_s, came_s
         if stamp_s is None:
             return came_s
-        if self._stamp_s is not None:
-            step_s = stamp_s - self._stamp_s
-            if step_s < -REORDER_S or came_s - asked_s > step_s + JUMP_S:
-                self._offsets.clear()
+        offset_s = came_s - stamp_s
+        stepped_back = self._stamp_s is not None and stamp_s - self._stamp_s < -REORDER_S
+        if self._way_s is None or stepped_back:
+            self._way_s = offset_s
+        else:
+            drifted_s = DRIFT * passed_s if waited else 0.0
+            self._way_s = min(offset_s, self._way_s + drifted_s)
         self._stamp_s = stamp_s
-        self._learn(came_s - stamp_s, waited=waited)
         return stamp_s
 
     def captured_s(self, stamp_s: float | None) -> float:
@@ -63,33 +65,16 @@ class LiveClock:
         Without a stamp: its arrival, if it had to be waited for; else that of the last one which
         had, since nobody knows how long it lay in a buffer.
         """
-        if stamp_s is None or not self._offsets:
+        if stamp_s is None or self._way_s is None:
             return self._came_s if self._alone_s is None else self._alone_s
-        return min(stamp_s + self._offsets[0][1], self._came_s)
+        return min(stamp_s + self._way_s, self._came_s)
 
     def restart(self) -> None:
-        self._offsets.clear()
         self._alone_s = self._came_s
-        if self._stamp_s is not None:
-            self._learn(self._came_s - self._stamp_s, waited=True)
+        self._way_s = None if self._stamp_s is None else self._came_s - self._stamp_s
 
     def begin(self, *, picture_s: float) -> None:
         """A camera has but one."""
-
-    def _learn(self, offset_s: float, *, waited: bool) -> None:
-        """The smallest offset of the window comes first.
-
-        A packet from a buffer tells how quick the way is only where it beats the others: of what it
-        waited for, the window must learn nothing, or it would call a steady delay the way.
-        """
-        offsets = self._offsets
-        if not waited and offsets and offset_s >= offsets[0][1]:
-            return
-        while offsets and offsets[-1][1] >= offset_s:
-            offsets.pop()
-        offsets.append((self._came_s, offset_s))
-        while offsets[0][0] < self._came_s - WINDOW_S:
-            offsets.popleft()
 
 
 class PlayedClock:
