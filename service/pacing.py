@@ -153,6 +153,7 @@ class Pace:
     def feel(self, sample: Sample, *, asked: float) -> None:
         """What became of the last frames, and the counts a second that are asked by now."""
         self._asked = asked
+        self.capacity = max(self.capacity, asked * FLOOR)
         self._rest_s -= sample.seconds
         self._spell += sample
         if self._spell.frames < ENOUGH:
@@ -180,7 +181,7 @@ class Pace:
     def _lower(self) -> None:
         """To what was done in the best two seconds: a stop tells nothing of the speed."""
         kept = max((one + other).kept for one, other in pairwise(self._recent))
-        if not kept:
+        if not kept or not self._asked:  # a rate of nothing would be for ever
             return
         level = min(self.capacity, self._asked)
         if self._raised:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from models.errors import Overloaded
 from service import pacing
-from service.pacing import WEIGHTS, Pace, Sample, Tally, fair, keep_pace
+from service.pacing import FLOOR, SPELLS, WEIGHTS, Pace, Sample, Tally, fair, keep_pace
 from service.settings import Camera, Priority
 from tests.running import wait_until
 
@@ -133,6 +133,24 @@ def test_where_decoding_alone_is_too_much_every_camera_is_still_asked_for_a_litt
     machine.run(300)
     assert min(machine.capacities) >= 5
     assert min(machine.shares.values()) >= 0.25
+
+
+def _short(pace: Pace, *, asked: float) -> None:
+    for _ in range(SPELLS):
+        pace.feel(Sample(1.0, counted=5, short=5), asked=asked)
+
+
+def test_a_shortage_felt_while_no_camera_gives_frames_teaches_nothing() -> None:
+    pace = Pace(patience_s=1)
+    _short(pace, asked=0)
+    assert pace.capacity == math.inf
+
+
+def test_every_camera_is_asked_for_a_little_after_a_shortage_felt_with_few_of_them() -> None:
+    pace = Pace(patience_s=1)
+    _short(pace, asked=1)
+    pace.feel(Sample(1.0, counted=5), asked=100)
+    assert pace.load >= FLOOR
 
 
 def test_a_rate_that_rests_at_the_limit_is_tried_less_and_less_often() -> None:
