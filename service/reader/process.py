@@ -150,6 +150,8 @@ class Process:
         except OSError:
             self._forget(attempt)
             raise
+        finally:
+            attempt.slot.close()
         return attempt
 
     def say(self, wish: wire.Wish) -> None:
@@ -179,8 +181,6 @@ class Process:
         self._child.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(CLOSE_S)
-        for attempt in self.attempts.values():
-            attempt.slot.close()
 
     def _send(self, data: bytes, descriptors: list[int]) -> None:
         try:
@@ -191,17 +191,17 @@ class Process:
             pass  # it died: the end of the line, which is heard next, says how
 
     def _hear(self) -> None:
-        while True:
-            try:
-                data = self._connection.recv(wire.LARGEST)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._died()
-                return
+        """One message at a time: what else the event loop has to do comes between frames."""
+        try:
+            data = self._connection.recv(wire.LARGEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
             self._take(data)
+        else:
+            self._died()
 
     def _take(self, data: bytes) -> None:
         news = wire.unpacked(data)
@@ -215,7 +215,6 @@ class Process:
 
     def _forget(self, attempt: Attempt) -> None:
         del self.attempts[attempt.number]
-        attempt.slot.close()
         self.idle_since_s = time.monotonic()
 
     def _died(self) -> None:

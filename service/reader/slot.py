@@ -47,7 +47,9 @@ class Slot:
         return slot
 
     def close(self) -> None:
-        """Give the descriptor back; the mapping stays until nobody holds the slot any more."""
+        """Give `fd` back, once it was sent; the mapping stays until nobody holds the slot any more
+        (it has a descriptor of its own).
+        """
         os.close(self.fd)
 
     def packet(self) -> None:
