@@ -3,7 +3,7 @@
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.settings import MAX_YAML_BYTES
+from service.strict_yaml import MAX_YAML_BYTES
 
 COUNT_THEIR_OWN = ("/v1/count",)  # pictures: `server.max_picture_bytes`
 

@@ -5,12 +5,8 @@ An edit that cannot be used is refused as a whole, in one line, and what runs go
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
 from pathlib import Path
-
-from watchfiles import awatch
 
 from models.errors import ConfigError, Overloaded
 from service.cameras import Cameras
@@ -18,8 +14,7 @@ from service.settings import Settings, load_settings
 
 LOG = logging.getLogger(__name__)
 
-LOOK_MS = 1000
-RETRY_S = 2.0  # before a folder that cannot be watched is tried again
+LOOK_S = 1.0
 AT_START = ("server", "model", "batching", "history")  # sections that are read only then
 
 
@@ -39,36 +34,30 @@ class SettingsFile:
         return "; ".join(filter(None, (self._unseen, self._refused, *self._left_out())))
 
     async def follow(self) -> None:
-        """Apply every edit. Until cancelled."""
-        while True:
-            why = "another folder took its place"
-            try:
-                await self._follow()
-            except (OSError, RuntimeError) as error:  # RuntimeError: watchfiles' own
-                why = (isinstance(error, OSError) and error.strerror) or str(error)
-            unseen = f"{self._path.parent} cannot be watched for edits: {why}"
-            if unseen != self._unseen:
-                LOG.warning("%s; tried again", unseen)
-            self._unseen = unseen
-            await asyncio.sleep(RETRY_S)
+        """Apply every edit. Until cancelled.
 
-    async def _follow(self) -> None:
-        """The folder is watched, not the file: editors and Kubernetes put another in its place.
-
-        Returns when another folder is at its place. Raises OSError or RuntimeError where none can
-        be watched.
+        The file is looked at once a second: notices of the system do not tell of edits behind a
+        link, on a network, or in what a container mounts.
         """
-        folder, unread = self._path.parent, True
-        looks = awatch(folder, recursive=False, rust_timeout=LOOK_MS, yield_on_timeout=True)
-        with _held(folder) as held:
-            async with aclosing(looks):
-                async for changes in looks:
-                    if not os.path.samestat(held, await asyncio.to_thread(folder.stat)):
-                        return
-                    if changes or unread:
-                        await self._read()
-                    self._unseen, unread = "", False
-                    self._admit()
+        seen: Edition | None = None
+        while True:
+            try:
+                edition = await asyncio.to_thread(_edition, self._path)
+            except OSError as error:
+                self._cannot_see(error.strerror or str(error))
+            else:
+                self._unseen = ""
+                if edition != seen:
+                    seen = edition
+                    await self._read()
+            self._admit()
+            await asyncio.sleep(LOOK_S)
+
+    def _cannot_see(self, why: str) -> None:
+        unseen = f"{self._path} cannot be followed: {why}"
+        if unseen != self._unseen:
+            LOG.warning("%s; what ran goes on", unseen)
+        self._unseen = unseen
 
     async def _read(self) -> None:
         try:
@@ -134,11 +123,10 @@ class SettingsFile:
             yield f"cameras {', '.join(self._waiting)} wait for room: {why}"
 
 
-@contextmanager
-def _held(folder: Path) -> Iterator[os.stat_result]:
-    """What the folder is, kept open: no other folder can get its number meanwhile."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield os.fstat(opened)
-    finally:
-        os.close(opened)
+Edition = tuple[int, int, int, int]
+
+
+def _edition(path: Path) -> Edition:
+    """Another one after every edit. Raises OSError where there is no file."""
+    at = path.stat()
+    return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns

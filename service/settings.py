@@ -1,16 +1,11 @@
-"""Settings: one YAML file, one frozen tree. Unknown keys are refused by name, secrets not printed.
+"""Settings: one YAML file, one frozen tree. Unknown keys are refused by name, secrets not shown."""
 
-`${NAME}` in any text is replaced by the environment variable NAME, `${file:PATH}` by the content of
-a file, so that passwords need not stand in the YAML.
-"""
-
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,20 +17,36 @@ from pydantic import (
 
 from deploy.engines import Precision
 from models.errors import ConfigError
-from service.ingest import Ask, Decode
+from service.ingest import SCHEMES, Ask, Decode
+from service.strict_yaml import read_tree
 
 CAMERA_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
-MAX_YAML_BYTES = 1_000_000
 MAX_FRAME_PX = 4096
 MAX_ADDRESS = 2048
-ANCHORS = (yaml.AnchorToken, yaml.AliasToken)  # a few lines of them can be gigabytes
+
+
+def _printable(text: str) -> str:
+    """What is shown and sent on must have a form in UTF-8, and no line breaks."""
+    if not text or not text.isprintable():
+        raise ValueError("must be printable text")
+    return text
+
+
+def _address(secret: SecretStr) -> SecretStr:
+    scheme, mark, _ = _printable(secret.get_secret_value()).partition("://")
+    if mark and scheme.lower() not in SCHEMES:
+        raise ValueError(
+            f"must begin with {', '.join(f'{one}://' for one in SCHEMES)}, or be a file"
+        )
+    return secret
 
 
 Priority = Literal["low", "normal", "high"]
 Pixels = Annotated[int, Field(gt=0, le=MAX_FRAME_PX)]
 Patience = Annotated[float, Field(ge=0.1, le=60)]
 """Seconds that others may wait, too: eight openings are under way at most."""
-Address = Annotated[SecretStr, Field(max_length=MAX_ADDRESS)]
+Address = Annotated[SecretStr, Field(max_length=MAX_ADDRESS), AfterValidator(_address)]
+ZoneName = Annotated[str, Field(max_length=64), AfterValidator(_printable)]
 
 
 class Section(BaseModel):
@@ -121,7 +132,7 @@ class Camera(Defaults):
     """A larger stream of the same camera, opened only when /v1/cameras/NAME/view.jpg is asked."""
     loop: bool = False
     """Files only: start again at the end."""
-    zones: dict[str, Zone] = Field(default_factory=dict, max_length=32)
+    zones: dict[ZoneName, Zone] = Field(default_factory=dict, max_length=32)
 
     def ask(self, *, max_age_s: float) -> Ask:
         """What its reader is told."""
@@ -191,25 +202,7 @@ def load_settings(path: Path | None) -> Settings:
     """
     if path is None:
         return DEMO
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({type(error).__name__})") from error
-    try:
-        if len(text) > MAX_YAML_BYTES or any(isinstance(one, ANCHORS) for one in yaml.scan(text)):
-            raise ConfigError(f"{path}: must be under 1 MB and without YAML anchors or aliases")
-        tree = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{where}: not valid YAML") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: must be a mapping with sections such as `cameras:`")
-    try:
-        filled_in = _filled_in(tree, "")
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return settings_of(filled_in, str(path))
+    return settings_of(read_tree(path), str(path))
 
 
 def settings_of(tree: Any, origin: str) -> Settings:
@@ -225,24 +218,3 @@ def first_problem(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     says = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
     return f"{key}: {says}" if key else says
-
-
-def _filled_in(value: Any, key: str) -> Any:
-    if isinstance(value, dict):
-        return {name: _filled_in(one, f"{key}.{name}".lstrip(".")) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_filled_in(one, f"{key}.{index}") for index, one in enumerate(value)]
-    if isinstance(value, str):
-        return re.sub(r"\$\{([^}]+)\}", lambda match: _secret(match[1], key), value)
-    return value
-
-
-def _secret(name: str, key: str) -> str:
-    if name.startswith("file:"):
-        try:
-            return Path(name[5:]).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{key}: the file {name[5:]} cannot be read") from error
-    if name not in os.environ:
-        raise ConfigError(f"{key}: the environment variable {name} is not set")
-    return os.environ[name]

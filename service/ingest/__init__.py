@@ -6,7 +6,7 @@ imports settings, the API or an engine. Shapes: H x W pixels, RGB.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
@@ -24,7 +24,7 @@ Lost = Literal["late", "corrupt"]
 class Ask:
     """What is asked of a source: plain values, because they travel to another process."""
 
-    source: str  # the address, password and all: never shown, never in a message
+    source: str = field(repr=False)  # the address, password and all: never shown or in a message
     size: tuple[int, int] = (768, 432)  # width and height of the box that frames are scaled into
     rate: float = 2.0  # frames a second
     transport: Literal["tcp", "udp"] = "tcp"
@@ -90,7 +90,8 @@ last frame of a file); no message holds an address or a password.
 
 SOURCES: Plugins[Open] = Plugins("service.ingest", "source")
 
-_KINDS = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
+SCHEMES = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
+"""The plug-in that reads an address of each scheme."""
 
 
 def kind_of(address: str) -> str:
@@ -98,19 +99,21 @@ def kind_of(address: str) -> str:
     if address == "demo" or address.startswith("demo:"):
         return "demo"
     scheme, mark, _ = address.partition("://")
-    return _KINDS.get(scheme.lower(), "file") if mark else "file"
+    return SCHEMES.get(scheme.lower(), "file") if mark else "file"
 
 
 def redacted(address: str) -> str:
-    """An address fit to be shown: nothing before its last @, nothing after ?, #, ;, & or =.
+    """An address fit to be shown: nothing before its last @, and of a camera's nothing behind the
+    host: some take their password, or a key that is as good as one, inside the path.
 
-    Not by a URL parser: passwords with unescaped slashes must not look like paths, and some cameras
-    take their password inside the path.
+    Not by a URL parser: passwords with unescaped slashes must not look like paths.
     """
     found = re.match(r"[a-z][a-z0-9+.-]*://", address, re.IGNORECASE)
     scheme = found[0] if found else ""
     _, at, place = address[len(scheme) :].rpartition("@")
-    return f"{scheme}{'***' if at else ''}{at}{re.split('[?#;&=]', place)[0]}"
+    shown = re.split("[/?#;&=]" if scheme else "[?#;&=]", place)[0]
+    path = "/***" if scheme and shown != place else ""
+    return f"{scheme}{'***' if at else ''}{at}{shown}{path}"
 
 
 def now() -> datetime:

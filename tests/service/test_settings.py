@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import given
@@ -186,6 +187,9 @@ def test_an_ampersand_inside_text_is_no_anchor(file: Path) -> None:
         "a: " + "[" * 1_500,
         "? [a]\n: b",
         "!!python/x y",
+        "rate: !!int ''",
+        "!!bool x",
+        "!!timestamp x",
     ],
 )
 def test_what_is_no_yaml_is_told_in_one_line(file: Path, text: str) -> None:
@@ -218,6 +222,45 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(file: Path, content: byt
 def test_a_polygon_that_is_none_of_the_picture_is_refused(polygon: list[list[float]]) -> None:
     tree = {"cameras": {"gate": {"source": "demo", "zones": {"all": {"polygon": polygon}}}}}
     with pytest.raises(ConfigError, match=r"^test: cameras\.gate\.zones\.all\.polygon"):
+        settings_of(tree, "test")
+
+
+def test_a_key_that_is_there_twice_is_refused_with_both_its_lines(file: Path) -> None:
+    says = problem_in(file, "cameras:\n  gate: {source: demo}\n  hall: {source: demo}\n  gate: {}")
+    assert says == ", line 4: a key that line 2 has already"
+
+
+@pytest.mark.parametrize(
+    "secret", ["plain", "sl/ash", "ha#sh", "qu?ery", "50%41off", "at@sign", "co:lon", "a b", "ü"]
+)
+def test_a_password_may_hold_any_character(
+    file: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("SECRET", secret)
+    monkeypatch.setenv("HOST", "10.0.0.7:554")
+    file.write_text(
+        "cameras: {a: {source: 'rtsp://u:${SECRET}@${HOST}/live/1'}, b: {source: '${HOST}'}}"
+    )
+    cameras = load_settings(file).cameras
+    parts = urlsplit(cameras["a"].source.get_secret_value())
+    assert unquote(parts.password or "") == secret
+    assert (parts.hostname, parts.port, parts.path) == ("10.0.0.7", 554, "/live/1")
+    assert cameras["b"].source.get_secret_value() == "10.0.0.7:554"
+
+
+@pytest.mark.parametrize(
+    "source", ["", "rtps://h/s", "rtmp://h/s", "rtsp://\ud800/", "rtsp://h/\0", "a\nb", "file://x"]
+)
+def test_what_can_be_no_source_is_refused(source: str) -> None:
+    with pytest.raises(ConfigError, match=r"cameras\.gate\.source: .*must be"):
+        settings_of({"cameras": {"gate": {"source": source}}}, "test")
+
+
+@pytest.mark.parametrize("name", ["", "\ud800", "a\nb", "x" * 65])
+def test_a_zone_s_name_is_a_word_or_two_that_can_be_shown(name: str) -> None:
+    zone = {"polygon": [[0, 0], [1, 0], [1, 1]]}
+    tree = {"cameras": {"gate": {"source": "demo", "zones": {"Platform 1": zone, name: zone}}}}
+    with pytest.raises(ConfigError, match=r"cameras\.gate\.zones"):
         settings_of(tree, "test")
 
 
