@@ -11,14 +11,13 @@ from models.errors import Overloaded, SourceError
 from service.batching import Batcher
 from service.camera import CameraLife
 from service.counting import CameraLine
-from service.hub import Hub
+from service.hub import COUNTED, Hub
 from service.ingest import Frame, Stream
 from service.reader.process import Attempt
 from service.reader.readers import Readers
 from service.readings import State
 from service.settings import Camera
 
-RUNNING = ("live", "dark", "frozen")  # states in which frames are counted
 WATCH_S = 0.25
 SILENT_S = 10.0  # nothing came from the camera, not even pictures that are not due
 PERIODS = 3  # without a frame: one that is asked for a few a minute is not late after one
@@ -96,7 +95,7 @@ class Cameras:
         return {
             name: min(entry.settings.rate, self._fps(name))
             for name, entry in self._entries.items()
-            if self._hub.states[name][0] in RUNNING
+            if self._hub.states[name][0] in COUNTED
         }
 
     def _fps(self, name: str) -> float:
@@ -117,7 +116,7 @@ class Cameras:
         none in time; Overloaded where one is being taken already.
         """
         entry, (state, _) = self._entries[name], self._hub.states[name]
-        if state not in RUNNING:
+        if state not in COUNTED:
             raise SourceError(f"it is {state}")
         if name in self._viewed:
             raise Overloaded(f"a picture of camera {name!r} is being taken already")
@@ -167,7 +166,7 @@ class Cameras:
             asked_s = now_s
 
     def _look_after(self, name: str, entry: _Entry, now_s: float) -> None:
-        if self._hub.states[name][0] not in RUNNING:
+        if self._hub.states[name][0] not in COUNTED:
             return
         stale_after_s = entry.settings.stale_after_s
         patience_s = max(stale_after_s, PERIODS / entry.life.rate)

@@ -36,11 +36,16 @@ class Told:
                 codec=self._codec.codec.canonical_name,
                 width=width,
                 height=height,
-                fps=fps and round(fps, 1),
-                keyframe_s=keyframe_s and round(keyframe_s, 2),
+                fps=_plain(fps),
+                keyframe_s=_plain(keyframe_s),
                 decoding=decoding,
             )
         )
+
+
+def _plain(measured: float | None) -> float | None:
+    """Three digits, however slow the stream: nought pictures a second would look unknown."""
+    return None if measured is None else float(f"{measured:.3g}")
 
 
 def _differ(now: float | None, told: float | None) -> bool:
