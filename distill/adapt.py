@@ -30,6 +30,7 @@ from models.errors import ConfigError, DataError
 from models.metrics import Scores
 from models.nets import CountingNet
 from models.progress import progress
+from models.whole import folder_at, write_text
 
 METHOD = "mgd"
 ITSELF = {"deeper": "its own moving average", "wider": "itself, as it came"}
@@ -156,8 +157,8 @@ class Outcome:
             "judge": self.judged.plain() if self.judged else None,
             **self.facts,
         }
-        (out / "report.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
-        (out / "report.md").write_text(_page(self), encoding="utf-8")
+        write_text(out / "report.json", json.dumps(said, indent=2) + "\n")
+        write_text(out / "report.md", _page(self))
 
 
 def keep(
@@ -191,7 +192,7 @@ def claim(out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is not an empty folder: give another --out, or remove it")
-    out.mkdir(parents=True, exist_ok=True)
+    folder_at(out)
 
 
 def _page(outcome: Outcome) -> str:

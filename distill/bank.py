@@ -31,7 +31,7 @@ from distill.views import SCALES, looked_over
 from models.errors import ConfigError, DataError
 from models.nets import CountingNet, Pixels
 from models.progress import Tick, progress
-from models.whole import whole
+from models.whole import folder_at, whole, write_text
 
 SHARD = 256  # crops a file: what an interruption costs
 SHOWN = 16  # crops a teacher sees at once
@@ -222,9 +222,7 @@ def _claim(out: Path, facts: dict[str, Any]) -> None:
     """A folder belongs to one bank: going on with other teachers would mix their lessons."""
     path = out / "bank.json"
     if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        with whole(path) as partial:
-            partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        write_text(folder_at(out) / path.name, json.dumps(facts, indent=2) + "\n")
         return
     found = _facts(out)
     odd = sorted(name for name in facts if found.get(name) != facts[name])

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 import cv2
 import numpy as np
 import torch
 
 from distill.data import Image, Sample
-from models.density import Map, count
+from models.density import Map, count, splat
 from models.geometry import Letterbox, pad
-from models.metrics import Scores
+from models.metrics import Scores, game
 from models.nets import CountingNet, Pixels
 
+LEVELS = (1, 2, 3)  # of GAME: 4, 16 and 64 regions
 Track = Callable[[Iterable[Sample]], Iterable[Sample]]
 
 
@@ -23,6 +25,8 @@ class Counted:
     id: str
     predicted: float
     true: int
+    games: tuple[float, ...] = ()
+    """GAME at `LEVELS`: whether people are where the map says. None where it was not kept."""
 
 
 @torch.inference_mode()
@@ -50,10 +54,13 @@ def counts_of(
 ) -> list[Counted]:
     """Each picture's count, after its sides were multiplied by `scale`."""
     was_training = net.training
-    counted = [
-        Counted(s.id, count(density_of(_resized(s.read(), scale), net, bf16=bf16)), s.count)
-        for s in track(samples)
-    ]
+    counted = []
+    for sample in track(samples):
+        density_hw = density_of(_resized(sample.read(), scale), net, bf16=bf16)
+        shape_hw = (density_hw.shape[0], density_hw.shape[1])
+        true_hw = splat(sample.points_P2 * scale, shape_hw=shape_hw, stride=net.spec.stride)
+        games = tuple(game(predicted=density_hw, true=true_hw, level=level) for level in LEVELS)
+        counted.append(Counted(sample.id, count(density_hw), sample.count, games))
     net.train(was_training)
     return counted
 
@@ -67,11 +74,24 @@ def _resized(image_HW3: Image, scale: float) -> Image:
 
 
 def scores_by_part(counted: Iterable[Counted]) -> dict[str, Scores]:
-    """Scores of each data set, told apart by the first word of the ids (`sha`, `shb`, ...)."""
+    """Scores of each data set."""
+    return {
+        part: Scores.of(predicted=[c.predicted for c in some], true=[c.true for c in some])
+        for part, some in _by_part(counted).items()
+    }
+
+
+def games_by_part(counted: Iterable[Counted]) -> dict[str, tuple[float, ...]]:
+    """Mean GAME of each data set at `LEVELS`."""
+    return {
+        part: tuple(fmean(at) for at in zip(*(c.games for c in some), strict=True))
+        for part, some in _by_part(counted).items()
+    }
+
+
+def _by_part(counted: Iterable[Counted]) -> dict[str, list[Counted]]:
+    """Told apart by the first word of the ids (`sha`, `shb`, ...)."""
     parts: dict[str, list[Counted]] = {}
     for one in counted:
         parts.setdefault(one.id.split("_")[0], []).append(one)
-    return {
-        part: Scores.of(predicted=[c.predicted for c in some], true=[c.true for c in some])
-        for part, some in parts.items()
-    }
+    return parts

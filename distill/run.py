@@ -38,7 +38,7 @@ from models.machine import commit_here, machine
 from models.metrics import Scores
 from models.nets import NETS
 from models.progress import progress
-from models.whole import whole
+from models.whole import folder_at, write_text
 
 LOG = "log.jsonl"
 LOG_EVERY = 100
@@ -53,8 +53,7 @@ def train(recipe: Recipe, *, data: Path, out: Path, device: torch.device = CPU) 
     that it needs is missing or not finished, and where the disk is full.
     """
     came_from, before = forebears(recipe, out.parent), steps_before(recipe, out.parent)
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out, recipe, came_from)
+    _claim(folder_at(out), recipe, came_from)
     learner = _begun(recipe, data=data, out=out, device=device)
     nets, saved = learner.nets, out / "state.safetensors"
     start = state.restore(saved, nets=nets, optimiser=learner.optimiser) if saved.exists() else 0
@@ -117,8 +116,7 @@ def _claim(out: Path, recipe: Recipe, came_from: Mapping[str, str]) -> None:
     described = json.dumps(dataclasses.asdict(recipe), indent=2, default=str) + "\n"
     path = out / "recipe.json"
     if not path.exists():
-        with whole(path) as partial:
-            partial.write_text(described, encoding="utf-8")
+        write_text(path, described)
     elif not same(_json(path), recipe):
         raise DataError(f"{out} holds a run of another recipe: choose another --out, or remove it")
     for entry in log.read(out / LOG):

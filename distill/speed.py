@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # tensors that have no
 
 from models.checkpoint import load_checkpoint
 from models.errors import ConfigError
+from models.geometry import up_to
 from models.machine import commit_here, machine, versions
 from models.nets import NETS, CountingNet, parameters_of
+from models.whole import folder_at, write_text
 
 SIZE_HW = (576, 864)  # the mean picture of ShanghaiTech part A: what SKT's table is measured at
 WARM_UP = 2
@@ -59,7 +62,7 @@ def net_of(what: str) -> CountingNet:
     try:
         pairs = (pair.split("=") for pair in given.split(",") if pair)
         return NETS[name](**{key: int(value) for key, value in pairs}).eval()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ZeroDivisionError) as error:
         raise ConfigError(
             f"{what!r} is not a net: wanted a .safetensors, NET or NET:argument=number,... "
             f"({error})"
@@ -102,8 +105,13 @@ def race(
 ) -> Race:
     """Time teacher and student, one frame in fp32 each a round; a round turns the order about.
 
-    So whatever else the machine does, or how it heats up, meets both alike.
+    So whatever else the machine does, or how it heats up, meets both alike. Raises ConfigError for
+    a size that one of them does not take.
     """
+    multiple = lcm(*(net.spec.multiple for _, net in nets))
+    if any(side % multiple for side in size_hw):
+        height, width = (up_to(side, multiple) for side in size_hw)
+        raise ConfigError(f"sides must be multiples of {multiple}, such as {width}x{height}")
     frames_1CHW = torch.randn(1, 3, *size_hw, generator=torch.Generator().manual_seed(0))
     took_ms: list[list[float]] = [[], []]
     order = list(enumerate(nets))
@@ -123,14 +131,14 @@ def race(
 
 def save(found: Race, folder: Path) -> list[Path]:
     """JSON and Markdown, named by date and commit."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder_at(folder)
     date, commit = datetime.now(UTC).isoformat(timespec="seconds"), commit_here()
     said: dict[str, Any] = asdict(found) | {"ratio": found.ratio, "date": date, "commit": commit}
     said |= {"machine": machine(), "versions": versions()}
     data = folder / f"{date[:19].replace(':', '')}-speed-{commit}.json"
-    data.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    write_text(data, json.dumps(said, indent=2) + "\n")
     page = data.with_suffix(".md")
-    page.write_text(markdown(found, said), encoding="utf-8")
+    write_text(page, markdown(found, said))
     return [data, page]
 
 

@@ -58,12 +58,6 @@ def smooth(density_hw: Map) -> Map:
     return density_hw
 
 
-def coarsen(density_hw: Map, factor: int) -> Map:
-    """Sum blocks of `factor` x `factor` cells; the last block of a side may be smaller."""
-    rows = np.add.reduceat(density_hw, range(0, density_hw.shape[0], factor), axis=0)
-    return np.add.reduceat(rows, range(0, density_hw.shape[1], factor), axis=1)
-
-
 def count(density_hw: Map) -> float:
     """People in the map, summed in double precision."""
     return float(density_hw.sum(dtype=np.float64))

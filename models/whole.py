@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the folders that they go to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,3 +25,21 @@ def whole(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Raises DataError as `whole` does."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def folder_at(path: Path) -> Path:
+    """The folder, made where it is missing: to be asked before long work, not after.
+
+    Raises DataError where it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be a folder ({error.strerror}): choose another") from error
+    return path

@@ -42,7 +42,7 @@ def adapt(  # noqa: PLR0913  # a command's options are its arguments
     size: Annotated[
         str, typer.Option(help="Width x height that the service counts at [default: as stored].")
     ] = "",
-    seed: Annotated[int, typer.Option(help="Of the crops.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the crops.")] = 0,
     threads: Threads = 0,
 ) -> None:
     """Adapt a student to one site: many of its frames without labels, and six or more with.

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from distill.commands._options import DATA, Data
 from distill.crops import samples_of
-from distill.evaluate import Counted, counts_of, scores_by_part
+from distill.evaluate import LEVELS, Counted, counts_of, games_by_part, scores_by_part
 from distill.published import LAYOUTS, published
 from distill.recipes import Fold, Part
 from models.checkpoint import load_checkpoint
 from models.progress import tracked
+from models.whole import folder_at, write_text
 
 
 def evaluate(  # noqa: PLR0913  # a command's options are its arguments
@@ -34,11 +35,14 @@ def evaluate(  # noqa: PLR0913  # a command's options are its arguments
     json_out: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     counts: Annotated[Path | None, typer.Option(help="A CSV of id,predicted,true.")] = None,
 ) -> None:
-    """Count whole pictures in fp32 and print MAE, RMSE, NAE and bias of each part.
+    """Count whole pictures in fp32 and print MAE, RMSE, NAE, bias and GAME of each part.
 
-    "trimmed" leaves out the three largest errors of a part. Numbers on a validation split are
-    validation numbers: the checkpoint was chosen on them.
+    "trimmed" leaves out the three largest errors of a part. GAME adds up the errors of 4, 16 and 64
+    regions of a picture: how far people are where the density map says. Numbers on a validation
+    split are validation numbers: the checkpoint was chosen on them.
     """
+    if counts:
+        folder_at(counts.parent)
     read = published(checkpoint, layout) if layout else load_checkpoint(checkpoint)
     samples = samples_of(Part(dataset, split, folder=folder, fold=fold), data)
     counted = counts_of(
@@ -46,14 +50,17 @@ def evaluate(  # noqa: PLR0913  # a command's options are its arguments
     )
     if counts:
         _write_counts(counts, counted)
-    scores = scores_by_part(counted)
+    scores, games = scores_by_part(counted), games_by_part(counted)
     if json_out:
-        print(json.dumps({part: s.plain() for part, s in scores.items()}))  # noqa: T201
+        said = {part: s.plain() | {"game": games[part]} for part, s in scores.items()}
+        print(json.dumps(said))  # noqa: T201
         return
-    table = Table("part", "pictures", "MAE", "trimmed", "RMSE", "NAE", "bias", "mean count")
+    levels = "GAME " + ", ".join(str(level) for level in LEVELS)
+    table = Table("part", "pictures", "MAE", "trimmed", "RMSE", "NAE", "bias", levels, "mean count")
     for part, s in scores.items():
-        numbers = (s.mae, s.mae_trimmed, s.rmse, s.nae, s.bias, s.mean_true)
-        table.add_row(part, str(s.pictures), *(_two_places(number) for number in numbers))
+        errors = [_two_places(one) for one in (s.mae, s.mae_trimmed, s.rmse, s.nae, s.bias)]
+        grids = ", ".join(f"{one:.1f}" for one in games[part])
+        table.add_row(part, str(s.pictures), *errors, grids, _two_places(s.mean_true))
     Console().print(table)
 
 
@@ -63,4 +70,4 @@ def _two_places(number: float) -> str:
 
 def _write_counts(path: Path, counted: list[Counted]) -> None:
     lines = [f"{one.id},{one.predicted:.3f},{one.true}" for one in counted]
-    path.write_text("\n".join(["id,predicted,true", *lines]) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(["id,predicted,true", *lines]) + "\n")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from distill import speed as racing
 from distill.commands._options import RESULTS, Threads, size_hw
+from models.whole import folder_at
 
 
 def speed(  # a command's options are its arguments
@@ -26,6 +27,7 @@ def speed(  # a command's options are its arguments
     """
     if threads:
         torch.set_num_threads(threads)
+    folder_at(out)
     nets = [(what, racing.net_of(what)) for what in (teacher, student)]
     found = racing.race(nets, size_hw=size_hw(size), rounds=rounds)
     for one in (found.teacher, found.student):

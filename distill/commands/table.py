@@ -10,6 +10,7 @@ from distill.commands._options import DATA, RESULTS, RUNS, Data, Runs
 from distill.tables import TABLES
 from distill.tables._measured import measure, see
 from distill.tables._page import draw_worst, save
+from models.whole import folder_at
 
 
 def table(
@@ -32,6 +33,7 @@ def table(
     Markdown and plots that show no picture. Runs that are missing are listed with their commands.
     """
     wanted = TABLES[name]
+    folder_at(out)
     seen = see(wanted, runs=runs, data=data)
     paths = save(measure(wanted, seen), wanted, seen, name=name, out=out)
     if worst:

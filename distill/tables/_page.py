@@ -11,6 +11,7 @@ from distill.tables import Table
 from distill.tables._measured import SCORES, Line, Made, Over, Seen
 from distill.tables._runs import CHECKPOINTS
 from models.checkpoint import load_checkpoint
+from models.whole import folder_at, write_text
 
 WORST = 10
 
@@ -26,10 +27,10 @@ Commits are those that its runs were begun or went on by; the JSON says at which
 
 def save(made: Made, table: Table, seen: Sequence[Seen], *, name: str, out: Path) -> list[Path]:
     """JSON, Markdown and plots, named by date and table; results are added, never edited."""
-    out.mkdir(parents=True, exist_ok=True)
+    folder_at(out)
     stem = f"{made.date[:19].replace(':', '')}-{name}"
     data, page = out / f"{stem}.json", out / f"{stem}.md"
-    data.write_text(json.dumps(made.plain(), indent=2) + "\n", encoding="utf-8")
+    write_text(data, json.dumps(made.plain(), indent=2) + "\n")
     plots = []
     if made.lines:
         plots.append(out / f"{stem}-curves.png")
@@ -42,7 +43,7 @@ def save(made: Made, table: Table, seen: Sequence[Seen], *, name: str, out: Path
             for part in table.parts
         }
         draw_scatter(counts, plots[-1])
-    page.write_text(markdown(made, plots), encoding="utf-8")
+    write_text(page, markdown(made, plots))
     return [data, page, *plots]
 
 

@@ -53,6 +53,10 @@ def test_list_names_recipes_nets_methods_and_data_sets(
     [
         (["run", "moon"], "no recipe 'moon'; there are bl, "),
         (["evaluate", "nowhere.safetensors"], "no checkpoint at nowhere.safetensors"),
+        (["speed", "throng-s:width=8", "throng-s:width=8", "--size", "640x362"], "sides must be"),
+        (["speed", "csrnet:ratio=0", "csrnet"], "'csrnet:ratio=0' is not a net"),
+        (["run", "supervised-5-smoke", "--out", __file__], f"{__file__} cannot be a folder (File"),
+        (["table", "skt", "--out", f"{__file__}/x"], f"{__file__}/x cannot be a folder (Not a"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_two(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.data import Image, Sample
-from distill.evaluate import Counted, counts_of, density_of, scores_by_part
+from distill.evaluate import Counted, counts_of, density_of, games_by_part, scores_by_part
 from models.nets import CountingNet, Look
 from models.spec import InputSpec
 
@@ -52,7 +52,17 @@ def test_a_map_has_the_cells_that_cover_the_picture_and_no_padding(
 def test_whole_pictures_are_counted_beside_their_heads() -> None:
     samples = [_blank("sha_1", 3), _blank("shb_2", 0)]
     counted = counts_of(samples, OnePersonACell())
-    assert counted == [Counted("sha_1", 35.0, 3), Counted("shb_2", 35.0, 0)]
+    said = [(one.id, one.predicted, one.true) for one in counted]
+    assert said == [("sha_1", 35.0, 3), ("shb_2", 35.0, 0)]
+
+
+def test_people_in_the_wrong_place_are_errors_of_the_grid_and_not_of_the_count() -> None:
+    """Ten heads in the first of 5 x 7 cells, and one person seen in each: 8 in that quarter."""
+    counted = counts_of([_blank("sha_1", 10), _blank("sha_2", 10)], OnePersonACell())
+    assert scores_by_part(counted)["sha"].mae == 25
+    first, *finer = games_by_part(counted)["sha"]
+    assert first == 2 + 27
+    assert first < finer[0] < finer[1] < 10 + 35
 
 
 @pytest.mark.parametrize(("scale", "cells"), [(0.5, 3 * 4), (1.0, 5 * 7), (2.0, 10 * 14)])

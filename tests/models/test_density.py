@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.density import Map, Points, cells, coarsen, count, smooth, splat, spread
+from models.density import Map, Points, cells, count, smooth, splat, spread
 
 strides = st.sampled_from([1, 4, 8, 16])
 shapes_hw = st.tuples(st.integers(1, 20), st.integers(1, 20))
@@ -43,24 +43,6 @@ def test_smoothing_keeps_the_count(density_hw: Map) -> None:
     assert smoothed_hw.shape == density_hw.shape
     assert smoothed_hw.dtype == np.float32
     assert count(smoothed_hw) == pytest.approx(count(density_hw), rel=1e-4, abs=1e-4)
-
-
-@given(density_hw=maps_hw, factor=st.integers(1, 9))
-def test_coarsening_keeps_the_count_where_the_last_block_is_smaller_too(
-    density_hw: Map, factor: int
-) -> None:
-    coarse_hw = coarsen(density_hw, factor)
-    assert coarse_hw.shape == tuple(cells(side, factor) for side in density_hw.shape)
-    assert count(coarse_hw) == pytest.approx(count(density_hw), rel=1e-4, abs=1e-4)
-
-
-@given(points_P2=points_P2, factor=st.sampled_from([2, 4]))
-def test_a_coarsened_splat_is_the_splat_at_the_coarser_stride(
-    points_P2: Points, factor: int
-) -> None:
-    fine_hw = splat(points_P2, shape_hw=(16, 16), stride=4)
-    coarse_hw = splat(points_P2, shape_hw=(16 // factor, 16 // factor), stride=4 * factor)
-    assert np.array_equal(coarsen(fine_hw, factor), coarse_hw)
 
 
 def test_two_heads_in_one_cell_count_twice_and_one_outside_counts_in_the_nearest() -> None:
