@@ -37,7 +37,9 @@ SANET = ("module1", "module2", "module3", "module4", "up1", "up2")  # the same
 
 
 def csrnet() -> Recipe:
-    """CSRNet from ImageNet weights and head points: the teacher of 1/4-CSRNet."""
+    """CSRNet, with ImageNet weights in seven of its ten first convolutions (published: in all): the
+    teacher of 1/4-CSRNet.
+    """
     return Recipe(
         net="csrnet",
         train=TRAIN,
@@ -154,9 +156,10 @@ def skt_ratio_5() -> Recipe:
 def skt_published() -> Recipe:
     """1/4-CSRNet with SKT as published, as near as square crops come, on part A alone."""
     # The same: losses, weights, one crop a step, rate, decay, no warm-up, no clipping, few flips,
-    # no scaling, no colours. Other: a crop is a square of 384 px, not half to all of each side of a
-    # picture; targets are made on the cells, not shrunk to them; fewer steps; weights are averaged,
-    # and chosen on pictures that no crop comes from; the teacher is ours.
+    # no scaling (but of small pictures), no colours. Other: a crop is a square of 384 px, not half
+    # to all of each side of a picture; targets have one kernel and are made on the cells, not shrunk
+    # to them; bf16; fewer steps; weights are averaged, and chosen once, at the end, on
+    # pictures that no crop comes from; the teacher is ours.
     return replace(
         skt(),
         starts_from="",
@@ -171,12 +174,15 @@ def skt_published() -> Recipe:
         warmup=0,
         clip=1e9,
         steps=PUBLISHED_STEPS,
+        evaluate_every=PUBLISHED_STEPS,
         batch=1,
     )
 
 
 def bl() -> Recipe:
-    """BL from ImageNet weights, with its Bayesian loss: the teacher of 1/4-BL."""
+    """BL with its Bayesian loss, seven of its 16 first convolutions from the ImageNet weights of
+    VGG-16 (published: all, of VGG-19): the teacher of 1/4-BL.
+    """
     return replace(csrnet(), net="bl", method_arguments={"loss": "bayesian"})
 
 

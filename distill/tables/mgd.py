@@ -21,7 +21,9 @@ table = Table(
     says="""Do two teachers, themselves trained on the same few labels, make a light student count
 better by what they say of pictures without labels? Beside it: the labels alone, and the student's
 own moving average as its only teacher, the strong control. Lists of labelled pictures are in
-`distill/lists`. Choosing a checkpoint used more labels than 5 % are: read the last ones.""",
+`distill/lists`; they are spread evenly over the true counts of all pictures, which nobody knows who
+labels few: fair between these rows, not beside published numbers. Choosing a checkpoint used more
+labels than 5 % are: read the last ones.""",
     rows=tuple(
         Row(_name(method, share), (f"{run}-{share}",))
         for share in SHARES
