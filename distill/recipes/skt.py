@@ -157,8 +157,8 @@ def skt_published() -> Recipe:
     """1/4-CSRNet with SKT as published, as near as square crops come, on part A alone."""
     # The same: losses, weights, one crop a step, rate, decay, no warm-up, no clipping, few flips,
     # no scaling (but of small pictures), no colours. Other: a crop is a square of 384 px, not half
-    # to all of each side of a picture; targets have one kernel and are made on the cells, not shrunk
-    # to them; bf16; fewer steps; weights are averaged, and chosen once, at the end, on
+    # to all of each side of a picture; targets have one kernel and are made on the cells, not
+    # shrunk to them; bf16; fewer steps; weights are averaged, and chosen once, at the end, on
     # pictures that no crop comes from; the teacher is ours.
     return replace(
         skt(),
