@@ -9,9 +9,12 @@ import functools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from models.errors import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +24,7 @@ TOP_SHARE = 0.9
 
 @functools.cache
 def logger() -> Any:
-    """One for the whole process: TensorRT ignores a second one. `tail()` gives its last errors."""
+    """One for the whole process: TensorRT ignores a second one. `tail()` gives its last lines."""
     import tensorrt as trt
 
     levels = {
@@ -35,21 +38,33 @@ def logger() -> Any:
     class Log(trt.ILogger):  # type: ignore[misc]  # the bindings have no types
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self._errors: deque[str] = deque(maxlen=LINES_KEPT)
+            self._lines: deque[str] = deque(maxlen=LINES_KEPT)
 
         def log(self, severity: Any, msg: str) -> None:
             level = levels.get(severity, logging.WARNING)
-            if level >= logging.ERROR:
-                self._errors.append(" ".join(msg.split()))
+            if level >= logging.WARNING:
+                self._lines.append(" ".join(msg.split()))
             log.log(level, "%s", msg)
 
         def tail(self) -> str:
-            """The last error lines, in one line, and forgets them."""
-            lines = list(self._errors)
-            self._errors.clear()
+            """The last errors and warnings, in one line, and forgets them."""
+            lines = list(self._lines)
+            self._lines.clear()
             return "; ".join(lines) or "TensorRT gave no reason"
 
     return Log()
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Around what makes a builder or a runtime. TensorRT gives none where the driver is too old,
+    of which the bindings make a TypeError. Raises EngineError.
+    """
+    logger().tail()
+    try:
+        yield
+    except TypeError as error:
+        raise EngineError(f"TensorRT cannot start on this GPU: {logger().tail()}") from error
 
 
 def recorder() -> Any:

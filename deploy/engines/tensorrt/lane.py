@@ -50,8 +50,8 @@ class Plan:
     def load(cls, content: bytes) -> "Plan":
         """Raises PlanRefused where TensorRT will not have it."""
         logger = callbacks.logger()
-        logger.tail()
-        runtime = calls.runtime(logger)
+        with callbacks.starting():
+            runtime = calls.runtime(logger)
         engine = calls.deserialize(runtime, content)
         if engine is None:
             raise PlanRefused(f"TensorRT refused its plan: {logger.tail()}")

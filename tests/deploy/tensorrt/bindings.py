@@ -95,7 +95,7 @@ def compile_stub(bindings: Path, into: Path, *, says: int) -> None:
 def ask(script: str, version: str, stub: Path, question: object = None, *, says: int = 1) -> Any:
     """Run a script of this folder over a version's bindings: JSON in, JSON out.
 
-    The native library answers every call with yes and 1, or with no and 0.
+    The native library answers every call with yes and 1, with no and 0, or cannot start: -1.
     """
     bindings = folder_of(version)
     stub = stub / str(says)

@@ -28,6 +28,11 @@ class Fake:
     world: ClassVar[World]
     trt: ClassVar[Any]
 
+    def _start(self, call: str, logger: Any) -> None:
+        if self.world.refuses(call):
+            logger.log(Severity.WARNING, "CUDA initialization\nfailure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
 
 class ILogger(Fake):
     Severity = Severity
@@ -112,6 +117,7 @@ class Builder(Fake):
         self.max_threads = 1
         self.error_recorder: Any = None
         self.world.builders += 1
+        self._start("Builder", logger)
 
     def __del__(self) -> None:
         self.world.builders -= 1
@@ -257,6 +263,7 @@ class ICudaEngine(Fake):
 class Runtime(Fake):
     def __init__(self, logger: Any) -> None:
         self._logger = logger
+        self._start("Runtime", logger)
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         plan = json.loads(serialized_engine)

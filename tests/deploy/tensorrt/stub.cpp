@@ -2,8 +2,9 @@
 // called. Each symbol answers with an object whose every virtual function answers with that object:
 // what goes in is checked by the bindings. The object lies at an address whose low 32 bits are
 // SAYS, so that every count and bool that comes out is 0 (no) or 1 (yes), and every text is empty.
-// Compiled with -DANSWERS=... (one entry a symbol, see bindings.py) and -DSAYS=0 or 1; no TensorRT
-// header is used.
+// Where SAYS is -1 there is no object and each symbol answers null, as TensorRT does on a GPU that
+// it cannot start on. Compiled with -DANSWERS=... (one entry a symbol, see bindings.py) and
+// -DSAYS=...; no TensorRT header is used.
 #include <sys/mman.h>
 
 #include <cstdlib>
@@ -19,6 +20,7 @@ static const int page = 4096, slots = 1024;
 extern "C" void* generic_answer() { return base + SAYS; }
 
 static const bool ready = [] {
+  if (SAYS < 0) return false;
   void* got = mmap(base, 4 * page, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (got != base) abort();

@@ -122,6 +122,13 @@ def test_a_no_of_tensorrt_is_false_or_an_error_that_we_expect(version: str, stub
     assert "set_range" in raised
 
 
+def test_a_tensorrt_that_cannot_start_on_its_gpu_is_an_error_of_ours(
+    version: str, stub: Path
+) -> None:
+    for outcome in ask("starting", version, stub, says=-1):
+        assert outcome == "TensorRT cannot start on this GPU: TensorRT gave no reason"
+
+
 def test_a_network_is_strongly_typed_in_every_version(version: str, called: dict[str, Any]) -> None:
     """The flag's number moved between 10 and 11, where it no longer means anything."""
     assert called["flags"] == (2 if version.startswith("10.") else 0)
@@ -130,7 +137,9 @@ def test_a_network_is_strongly_typed_in_every_version(version: str, called: dict
 def test_call_backs_go_through_c_and_back(version: str, stub: Path) -> None:
     said = ask("roundtrip", version, stub)
     tail, then = said["log"]
-    assert tail == "a internal_error of two lines; a error of two lines"
+    assert tail == "; ".join(
+        f"a {severity} of two lines" for severity in ("internal_error", "error", "warning")
+    )
     assert then == "TensorRT gave no reason"
     assert said["recorder"] == [
         0, False, 1, "FAILED_ALLOCATION", "no\nroom", False,

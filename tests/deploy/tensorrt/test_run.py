@@ -220,15 +220,17 @@ def test_a_batch_nobody_waits_for_any_more_is_not_run(engine: Engine, world: Wor
     assert len(world.ran) == len(futures) - len(dropped) + 1
 
 
-@pytest.mark.parametrize("call", ["create_execution_context", "get_tensor_dtype"])
+@pytest.mark.parametrize("call", ["Runtime", "create_execution_context", "get_tensor_dtype"])
 def test_an_engine_that_cannot_start_says_so_and_frees_all(
     backend: TensorRT, tiny: Bundle, world: World, call: str
 ) -> None:
     world.no = {call}
-    with pytest.raises(EngineError, match=r"no room on the GPU|does not take uint8") as refused:
+    says = r"cannot start on this GPU: CUDA init|no room on the GPU|does not take uint8"
+    with pytest.raises(EngineError, match=says) as refused:
         backend.load(tiny, precision="fp16", lanes=2)
     assert "\n" not in str(refused.value)
     assert (world.contexts, world.engines, world.opened) == (0, 0, 0)  # while the error is kept
+    assert not [one for one in threading.enumerate() if one.name.startswith("tensorrt")]
 
 
 def test_a_gpu_with_room_for_fewer_lanes_gets_those(
