@@ -53,10 +53,9 @@ def _build(
 
 
 def _plan(onnx: bytes, facts: Facts, *, timings: Path, monitor: object) -> bytes:
-    logger, recorder = callbacks.logger(), callbacks.recorder()
+    logger = callbacks.logger()
     with callbacks.starting():
         builder = calls.builder(logger)
-    calls.record_builder(builder, recorder)
     calls.set_builder_threads(builder, len(os.sched_getaffinity(0)))
     network = calls.network(builder, calls.strongly_typed())
     parser = calls.parser(network, logger)

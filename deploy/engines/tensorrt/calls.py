@@ -31,10 +31,6 @@ def set_builder_threads(builder: "trt.Builder", threads: int) -> None:
     builder.max_threads = threads
 
 
-def record_builder(builder: "trt.Builder", recorder: "trt.IErrorRecorder") -> None:
-    builder.error_recorder = recorder
-
-
 def strongly_typed() -> int:
     """Flags that make a network take its types from the ONNX. TensorRT 11 always does."""
     import tensorrt as trt

@@ -24,7 +24,6 @@ def catalogue(made: dict[str, Any]) -> list[Call]:
         ("version", ()),
         ("builder", (made["logger"],)),
         ("set_builder_threads", (builder, 2)),
-        ("record_builder", (builder, recorder)),
         ("strongly_typed", ()),
         ("network", (builder, calls.strongly_typed())),
         ("parser", (made["network"], made["logger"])),

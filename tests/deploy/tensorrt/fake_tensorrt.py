@@ -59,7 +59,8 @@ class ITimingCache(Fake):
 
 
 class IBuilderConfig(Fake):
-    def __init__(self) -> None:
+    def __init__(self, builder: "Builder") -> None:
+        self._builder = builder
         self._profiles: list[Any] = []
         self.builder_optimization_level = 3
         self.max_aux_streams = -1
@@ -73,6 +74,7 @@ class IBuilderConfig(Fake):
 
     def add_optimization_profile(self, profile: Any) -> int:
         if self.world.refuses("add_optimization_profile"):
+            self._builder._fail("a profile\nof nothing")
             return -1
         self._profiles.append(profile._range)
         return len(self._profiles) - 1
@@ -122,12 +124,19 @@ class Builder(Fake):
     def __del__(self) -> None:
         self.world.builders -= 1
 
+    def _fail(self, text: str) -> None:
+        """Errors go to the recorder; to the log only where there is none."""
+        if self.error_recorder is None:
+            self._logger.log(Severity.ERROR, text)
+        else:
+            self.error_recorder.report_error(ErrorCodeTRT.FAILED_EXECUTION, text)
+
     def create_network(self, flags: int = 0) -> object:
         assert flags == (2 if self.world.version.startswith("10.") else 0)
         return object()
 
     def create_builder_config(self) -> IBuilderConfig:
-        return self.trt.IBuilderConfig()  # type: ignore[no-any-return]
+        return self.trt.IBuilderConfig(self)  # type: ignore[no-any-return]
 
     def create_optimization_profile(self) -> IOptimizationProfile:
         return self.trt.IOptimizationProfile()  # type: ignore[no-any-return]
@@ -140,7 +149,7 @@ class Builder(Fake):
                 return None
         monitor.phase_finish("build")
         if self.world.refuses("build_serialized_network"):
-            self._logger.log(Severity.ERROR, "no kernel\nfound")
+            self._fail("no kernel\nfound")
             return None
         self.world.built += 1
         return json.dumps({"version": self.world.version, "ranges": config._profiles}).encode()
