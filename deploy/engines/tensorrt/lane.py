@@ -30,6 +30,10 @@ class Poisoned(EngineError):  # noqa: N818  # says what happened
     """The context failed on a batch: make a new one before the next."""
 
 
+class NoContext(EngineError):  # noqa: N818  # says what happened
+    """There was no room for one: nothing can be run any more."""
+
+
 class Choice(NamedTuple):
     """The profile to run in, and how many frames at once."""
 

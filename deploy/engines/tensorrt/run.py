@@ -21,7 +21,7 @@ import numpy as np
 from deploy.bundle import InputRule
 from deploy.engines import Frames, Maps, check_frames
 from deploy.engines.tensorrt.cuda import Gpu, Lost, OutOfMemory, plain
-from deploy.engines.tensorrt.lane import Choice, Lane, Plan
+from deploy.engines.tensorrt.lane import Choice, Lane, NoContext, Plan
 from models.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class _Worker:
             self._start_or_halve(job)
         except OutOfMemory as error:
             job.fail(error)
-        except Lost:
+        except (Lost, NoContext):
             raise  # nobody hears of it before the engine is over
         except EngineError as error:
             failed = plain(error)
@@ -268,8 +268,11 @@ class _Worker:
         """A new context: all that was under way in the old one fails. Raises where none is made."""
         while self.pending:
             self.pending.popleft().fail(error)
+        try:
+            self._lane.renew()
+        except OutOfMemory as none:  # fewer frames at a time would not help
+            raise NoContext(str(none)) from none
         log.warning("%s: the lane goes on with a new context", error)
-        self._lane.renew()
 
 
 def _drained(jobs: "queue.SimpleQueue[_Job | None]") -> list[_Job]:

@@ -170,6 +170,27 @@ def test_a_lane_that_gets_no_new_context_ends_the_engine(engine: Engine, world: 
     assert "no room on the GPU for a lane" in str(refusal(engine, noise(2, 16, 32)))
 
 
+def test_a_lane_that_gets_no_new_context_while_it_takes_a_batch_ends_the_engine(
+    engine: Engine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted, start = threading.Event(), Lane.start
+
+    def late(lane: Lane, frames_NHW3: Frames, profile: int) -> None:
+        submitted.wait(20)
+        start(lane, frames_NHW3, profile)
+
+    monkeypatch.setattr(Lane, "start", late)
+    world.report, world.once = ("FAILED_EXECUTION", "fell over"), {"later"}
+    world.no = {"create_execution_context"}
+    futures = [engine.submit(noise(2, 16, width)) for width in (32, 48, 64)]  # one at a time
+    submitted.set()
+    first, *others = (str(future.exception(timeout=20)) for future in futures)
+    assert "fell over" in first
+    assert isinstance(engine, Ends)
+    assert others == [engine.over] * 2
+    assert "no room on the GPU for a lane" in others[0]
+
+
 def test_a_sticky_cuda_error_ends_the_engine_and_refuses_every_later_batch(
     backend: TensorRT, tiny: Bundle, world: World
 ) -> None:
