@@ -43,7 +43,7 @@ RIDGE = 1e-4  # keeps the fitted head close to the trained one where the picture
 def quantise(bundle: Bundle, frames: Iterable[Image]) -> None:
     """Add int8 to a bundle, from uint8 RGB pictures of any size; an older int8 is replaced.
 
-    Raises DataError without pictures, BundleError where the graph is not the net's.
+    Raises DataError without pictures, BundleError where the net is of a kind that int8 cannot have.
     """
     crops = list(_crops(frames))
     if not crops:
@@ -138,9 +138,12 @@ class _Seen:
                 lambda _, __, answer: self._answers.append(_flat(answer)[:, 0])
             )
         )
+        before = len(self._answers)
         self._pixels(crop_1HW3)
         for hook in hooks:
             hook.remove()
+        if len(self._answers) != before + 1:
+            raise BundleError(f"int8 wants a net that runs {self._head.name} once a picture")
 
     @torch.inference_mode()
     def fit(
@@ -198,7 +201,9 @@ def _convs(model: onnx.ModelProto, pixels: Pixels) -> list[_Conv]:
         name = node.input[1].removesuffix(".weight")
         module = modules.get(name)
         if not isinstance(module, nn.Conv2d) or module.bias is None:
-            raise BundleError(f"{MODEL} has {node.name}, which the net has not: export it again")
+            raise BundleError(
+                f"{MODEL} has {node.name}: int8 wants plain convolutions of the net with a bias"
+            )
         maker = makers.get(node.input[0])
         pooled = maker if maker is not None and maker.op_type == "MaxPool" else None
         convs.append(_Conv(name, module, node, (pooled or node).input[0]))

@@ -89,6 +89,23 @@ def test_a_net_of_random_weights_is_a_bundle_that_claims_nothing(tmp_path: Path)
     assert set(bundle.manifest.precisions) == {"fp32", "int8"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("mcnn", "int8 wants plain convolutions of the net with a bias"),
+        ("reviewed:ratio=16", "int8 wants a net that runs"),
+    ],
+)
+def test_a_net_that_int8_cannot_have_is_a_bundle_in_fp32(
+    spec: str, says: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = random_bundle(spec, tmp_path / "net")
+    assert set(bundle.manifest.precisions) == {"fp32"}
+    assert says in caplog.text
+    assert gmac(bundle.model("fp32"), height=64, width=96) > 0
+
+
 @pytest.mark.parametrize("spec", ["abacus", "csrnet:ratio", "csrnet:ratio=x", "csrnet:blub=3"])
 def test_a_net_that_is_not_there_is_refused(spec: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
