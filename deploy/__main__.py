@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from deploy import bench as speed
@@ -29,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # the default swallows what stands in square brackets
 )
-console = Console()
+console = Console(markup=False)  # names, paths and errors may hold square brackets
 WIDE = 200  # a table of numbers that is cut says nothing: let a narrow terminal wrap it
 
 
@@ -139,6 +138,8 @@ def bench(  # noqa: PLR0913  # a command's options are its arguments
         engines=engine or (), precisions=precision or (), sizes=size, batches=batch,
         lanes=lanes or sorted({1, len(os.sched_getaffinity(0))}), rounds=rounds,
     )  # fmt: skip
+    if out:
+        page.make(out)
     with tempfile.TemporaryDirectory() as folder:
         bundles = [open_bundle(name) for name in bundle or shipped()]
         bundles += [
@@ -147,11 +148,13 @@ def bench(  # noqa: PLR0913  # a command's options are its arguments
         cases = speed.cases_of(bundles, grid)
         measured = speed.bench(tracked("measuring", total=len(cases))(cases))
     reference = net[0] if net else None
-    Console(width=WIDE).print(page.table(measured, reference=reference))
+    saved = page.save(measured, out, reference=reference) if out else ()
+    Console(width=WIDE, markup=False).print(page.table(measured, reference=reference))
     for row in measured.rows:
         if row.error:
-            console.print(f"{row.name}, {row.case.engine} {row.case.precision}: {row.error}")
-    for path in page.save(measured, out, reference=reference) if out else ():
+            what = f"{row.name}, {row.case.engine} {row.case.precision}"
+            console.print(f"{what}: {row.error}", soft_wrap=True)
+    for path in saved:
         console.print(f"saved {path}", soft_wrap=True)
 
 
@@ -198,7 +201,7 @@ def list_() -> None:
     engines = Table("engine", "precisions of each bundle, or why it cannot run here")
     for name in BACKENDS.names():
         backend = BACKENDS[name]
-        engines.add_row(name, escape(backend.unavailable() or _runs(backend)))
+        engines.add_row(name, backend.unavailable() or _runs(backend))
     console.print(engines)
 
 

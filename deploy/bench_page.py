@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from deploy.bench import Row, Run
 from deploy.bench_case import Measured
+from models.errors import ConfigError
 
 HEAD = (
     "model", "engine", "size", "batch", "lanes", "frames/s", "p50 ms", "p99 ms", "CPU ms/frame",
@@ -22,9 +23,17 @@ PANELS = 3  # of the plot, side by side
 MARKERS = {"fp32": "o", "fp16": "D", "bf16": "s", "int8": "^"}
 
 
+def make(folder: Path) -> None:
+    """Before hours of measuring. Raises ConfigError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {folder} cannot be a folder: {error.strerror}") from error
+
+
 def save(run: Run, folder: Path, *, reference: str | None = None) -> list[Path]:
-    """JSON, Markdown and, where a bundle has validation errors, PNG, named by date and commit."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """JSON, Markdown and, where a bundle has validation errors, PNG, named by date and commit, in
+    a folder that is there."""
     stem = folder / f"{run.date[:19].replace(':', '')}-{run.commit}"
     data, page, plot = (stem.with_name(stem.name + end) for end in (".json", ".md", ".png"))
     data.write_text(json.dumps(run.plain(), indent=2) + "\n", encoding="utf-8")

@@ -217,7 +217,7 @@ def test_ratios_are_to_the_reference_in_int8_and_otherwise_alike() -> None:
 
 
 def test_a_saved_run_is_dated_and_says_nothing_of_folders(tmp_path: Path) -> None:
-    paths = save(run_of(row(), row("other", precision="int8")), tmp_path / "bench")
+    paths = save(run_of(row(), row("other", precision="int8")), tmp_path)
     assert [path.name for path in paths] == [
         f"2026-01-02T030405-abc.{e}" for e in ("json", "md", "png")
     ]

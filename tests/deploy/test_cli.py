@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import bench as speed
 from deploy.__main__ import main
 from deploy.bundle import Bundle, open_bundle
 from deploy.engines import BACKENDS, Precision, tensorrt
@@ -74,6 +75,33 @@ def test_bench_measures_prints_and_saves(throng_deploy: Type, copy: Path, tmp_pa
     assert code == 0
     assert all(name in said for name in ("tiny", "csrnet:ratio=16", "openvino fp32", "64x32"))
     assert {path.suffix for path in (tmp_path / "bench").iterdir()} == {".json", ".md", ".png"}
+
+
+BENCH = ("--precision", "fp32", "--size", "64x32", "--lanes", 1)
+
+
+def test_bench_refuses_an_out_that_is_no_folder_before_it_measures(
+    throng_deploy: Type, monkeypatch: pytest.MonkeyPatch, tiny: Bundle, tmp_path: Path
+) -> None:
+    def measured(_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(speed, "bench", measured)
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    code, _, errors = throng_deploy("bench", tiny.folder, *BENCH, "--out", tmp_path / "file")
+    assert code == 2
+    assert errors.endswith("file cannot be a folder: File exists\n")
+
+
+def test_bench_saves_and_says_why_a_case_failed_whatever_is_in_brackets(
+    throng_deploy: Type, monkeypatch: pytest.MonkeyPatch, tiny: Bundle, tmp_path: Path
+) -> None:
+    why = "no kernel for {Node[node_conv2d]} [/net/conv]"
+    monkeypatch.setattr(speed, "in_a_process", lambda _: why)
+    code, said, _ = throng_deploy("bench", tiny.folder, *BENCH, "--out", tmp_path / "a/b")
+    assert code == 0
+    assert f" fp32: {why}\n" in said
+    assert {path.suffix for path in (tmp_path / "a/b").iterdir()} == {".json", ".md"}
 
 
 def test_build_takes_for_auto_what_would_be_run(
