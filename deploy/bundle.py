@@ -119,8 +119,16 @@ class Bundle:
 def open_bundle(name: str, *, zoo: Path = ZOO) -> Bundle:
     """Open a shipped bundle by name, or any by its folder. Every file's hash is checked.
 
-    Raises BundleError, in one line, for an unknown name, a file missing, altered or outside.
+    Raises BundleError, in one line, for an unknown name, a file missing, altered, outside or not to
+    be read.
     """
+    try:
+        return _open(name, zoo)
+    except OSError as error:
+        raise BundleError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _open(name: str, zoo: Path) -> Bundle:
     folder = zoo / name if "/" not in name else Path(name)
     if not (folder / MANIFEST).is_file():
         known = ", ".join(shipped(zoo)) or "none"

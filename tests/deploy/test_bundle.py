@@ -122,6 +122,22 @@ def test_a_bundle_that_is_not_whole_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("file", [MANIFEST, MODEL, WEIGHTS])
+def test_a_bundle_of_somebody_else_s_is_refused_in_one_line(
+    tiny: Bundle, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = tiny.folder / file, Path.open
+
+    def refuse(one: Path, *how: Any, **more: Any) -> Any:
+        if one == path:
+            raise PermissionError(13, "Permission denied", str(one))
+        return opened(one, *how, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(BundleError, match=f"{path} cannot be read: Permission denied"):
+        open_bundle(str(tiny.folder))
+
+
 def test_a_model_is_loaded_without_weights_that_lie_beside_it(copy: Path) -> None:
     work = gmac(copy / MODEL, height=64, width=96)
     keep_weights_in_another_file(copy)
