@@ -154,12 +154,21 @@ def _limits(_: Manifest) -> str:
 
 
 def _again(m: Manifest) -> str:
+    recipe = m.training.recipe
+    runs = [recipe.get("starts_from"), *(one["run"] for one in recipe.get("teachers", {}).values())]
+    before = ", ".join(f"`{run}`" for run in runs if run)
+    first = f"""
+It needs other runs, which may need others in turn: make {before} first.
+`make distill` makes all runs of the bundles that ship, in their order.""" * bool(before)
     return f"""## Make it again
 
+`RECIPE` stands for the recipe that `manifest.json` holds under `training.recipe`, `RUN` for the
+folder of its run.{first}
+
 ```
-throng-distill run {m.name}
-throng-distill evaluate runs/{m.name}/best.safetensors --split val --counts counts.csv
-throng-deploy export runs/{m.name}/best.safetensors --name {m.name} --counts counts.csv
+throng-distill run RECIPE --out RUN
+throng-distill evaluate RUN/best.safetensors --split val --counts counts.csv
+throng-deploy export RUN/best.safetensors --name {m.name} --counts counts.csv
 throng-deploy quantise {m.name} --pictures ../shared/data/train
 throng-deploy parity {m.name} --pictures ../shared/data/val
 ```

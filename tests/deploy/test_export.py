@@ -7,7 +7,8 @@ import onnx
 import pytest
 import torch
 
-from deploy.bundle import MANIFEST, MODEL, WEIGHTS, Bundle
+from deploy.bundle import MANIFEST, MODEL, WEIGHTS, Bundle, open_bundle, shipped
+from deploy.card import CARD, card
 from deploy.export import Validation, export, to_onnx
 from models.checkpoint import load_checkpoint
 from models.errors import DataError
@@ -51,14 +52,34 @@ def test_a_bundle_holds_the_checkpoint_and_a_card(
 ) -> None:
     assert sorted(content(tiny.folder)) == ["README.md", MANIFEST, MODEL, WEIGHTS]
     assert load_checkpoint(tiny.weights).facts == load_checkpoint(make_checkpoint()).facts
-    card = (tiny.folder / "README.md").read_text("utf-8")
+    said = (tiny.folder / CARD).read_text("utf-8")
     for words in (
         "ShanghaiTech part A | 30",
         "(DTD textures) | 10",
         "research data; clear it",
         "throng-deploy export",
     ):
-        assert words in card
+        assert words in said
+
+
+def test_a_card_names_no_recipe_but_what_the_run_started_from(tiny: Bundle) -> None:
+    needs = {
+        **tiny.manifest.training.recipe,
+        "starts_from": "first",
+        "teachers": {"wise": {"run": "old"}},
+    }
+    training = tiny.manifest.training.model_copy(update={"recipe": needs})
+    started = card(tiny.manifest.model_copy(update={"training": training}))
+    assert "make `first`, `old` first" in started
+    for text in (started, card(tiny.manifest)):
+        assert "throng-distill run RECIPE --out RUN" in text
+    assert "make distill" not in card(tiny.manifest)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_card_that_ships_is_the_one_of_its_manifest(name: str) -> None:
+    bundle = open_bundle(name)
+    assert (bundle.folder / CARD).read_text("utf-8") == card(bundle.manifest)
 
 
 def test_the_counts_give_the_errors_of_each_data_set_and_the_interval(tiny: Bundle) -> None:
