@@ -149,7 +149,7 @@ def _open(name: str, zoo: Path) -> Bundle:
 
 
 def shipped(zoo: Path = ZOO) -> list[str]:
-    return sorted(path.parent.name for path in zoo.glob(f"*/{MANIFEST}"))
+    return sorted(path.parent.name for path in zoo.glob(f"[!.]*/{MANIFEST}"))
 
 
 def digest_of(path: Path) -> str:

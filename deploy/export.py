@@ -176,13 +176,12 @@ def _swap(new: Path, out: Path) -> None:
         new.rename(out)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent)) / out.name
-    out.rename(old)
     try:
+        out.rename(old)
         new.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
     finally:
+        if not out.exists():
+            old.rename(out)
         shutil.rmtree(old.parent, ignore_errors=True)
 
 

@@ -93,6 +93,7 @@ def test_an_intact_bundle_opens_wherever_its_folder_lies(copy: Path) -> None:
     assert bundle.name == "tiny"
     assert bundle.model("fp32") == copy / MODEL
     assert open_bundle("tiny", zoo=copy.parent) == bundle
+    shutil.copytree(copy, copy.parent / ".tiny-x7")  # an export that was killed, or goes on
     assert shipped(copy.parent) == ["tiny"]
 
 

@@ -1,5 +1,6 @@
 """From a checkpoint to a bundle; a failed export changes nothing."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +139,32 @@ def test_a_full_disk_leaves_the_old_bundle_and_nothing_beside_it(
         export(make_checkpoint(1), counts=[counts], out=tiny.folder, name="tiny")
     assert content(tiny.folder.parent) == before
     assert list(tiny.folder.parent.iterdir()) == [tiny.folder]
+
+
+@pytest.mark.parametrize("renamed", ["before", "after"])
+def test_an_interrupt_while_bundles_are_swapped_leaves_one_of_them_whole(
+    tiny: Bundle,
+    make_checkpoint: MakeCheckpoint,
+    counts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    renamed: str,
+) -> None:
+    out, rename = Path(shutil.copytree(tiny.folder, tmp_path / "tiny")), Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if target != out or path.name == out.name:  # of the old bundle
+            return rename(path, target)
+        if renamed == "after":
+            rename(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(make_checkpoint(1), counts=[counts], out=out, name="tiny")
+    same = open_bundle(str(out)).manifest == tiny.manifest
+    assert same == (renamed == "before")
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_new_export_replaces_the_old_bundle(
