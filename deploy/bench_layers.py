@@ -12,7 +12,7 @@ import numpy as np
 
 from deploy.bundle import Bundle
 from deploy.engines import Frames, Precision
-from deploy.engines.openvino import model_of, options_of
+from deploy.engines.openvino import options_of, read
 
 RUNS = 40
 WARM = 5
@@ -48,7 +48,7 @@ def counting(bundle: Bundle, precision: Precision, shape: Sequence[int]) -> Any:
     import openvino
 
     core = openvino.Core()
-    model = core.read_model(model_of(bundle, precision))
+    model = read(core, bundle, precision=precision)
     model.reshape(list(shape))
     options = {**options_of(core, precision=precision, lanes=1), "PERF_COUNT": True}
     return core.compile_model(model, "CPU", options)

@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,13 +48,11 @@ class OpenVinoEngine:
         self.lanes = lanes
         self._rule = bundle.manifest.input
         try:
-            self._model = self._core.read_model(model_of(bundle, self.precision))
+            self._model = read(self._core, bundle, precision=self.precision)
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO cannot read bundle {bundle.name}: {_line(error)}"
             ) from error
-        if self.precision == "bf16":
-            keep_head_in_fp32(self._model)
         self._graphs: dict[Shape, _Graph] = {}
         self._dropped: deque[Shape] = deque(maxlen=100)
         self._again = 0  # graphs that were compiled once more
@@ -196,9 +193,12 @@ def _places(shape: Shape) -> float:
     return 1 + number * height * width / PLACE_PX
 
 
-def model_of(bundle: Bundle, precision: str) -> Path:
-    """bf16 is a hint to the fp32 graph; int8 is a graph of its own."""
-    return bundle.model("int8" if precision == "int8" else "fp32")
+def read(core: Any, bundle: Bundle, *, precision: str) -> Any:
+    """The graph of a precision: bf16 is a hint to that of fp32, int8 has one of its own."""
+    model = core.read_model(bundle.model("int8" if precision == "int8" else "fp32"))
+    if precision == "bf16":
+        keep_head_in_fp32(model)
+    return model
 
 
 def _has_bf16(core: Any) -> bool:

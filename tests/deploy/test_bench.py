@@ -199,6 +199,14 @@ def test_layers_are_counted_in_the_graph_that_the_engine_runs(tiny_int8: Bundle)
         engine.close()
         ours, counted = ([graph.get_property(key) for key in engine._options] for graph in graphs)
         assert ours == counted
+        kinds = [
+            [
+                op.get_rt_info()["layerType"].astype(str)
+                for op in graph.get_runtime_model().get_ops()
+            ]
+            for graph in graphs
+        ]
+        assert kinds[0].count("Convolution") == kinds[1].count("Convolution") > 0
         assert not graphs[1].get_property("ENABLE_CPU_PINNING")
         assert 0 < convolutions_share(tiny_int8, precision, frames_NHW3) < 1
 
