@@ -32,9 +32,9 @@ class InputRule(_Frozen):
 
     stride: int
     multiple: int
-    layout: str = "NHWC"
-    colour: str = "RGB"
-    dtype: str = "uint8"
+    layout: Literal["NHWC"] = "NHWC"
+    colour: Literal["RGB"] = "RGB"
+    dtype: Literal["uint8"] = "uint8"
 
 
 class PartScores(_Frozen):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ def name_a_file_outside(folder: Path) -> None:
 
 def add_a_key(folder: Path) -> None:
     edit(folder, lambda m: m.update(colour_of_the_sky="blue"))
+
+
+def want_other_frames(key: str, value: str, folder: Path) -> None:
+    edit(folder, lambda m: m["input"].update({key: value}))
 
 
 def come_from_the_future(folder: Path) -> None:
@@ -106,6 +111,9 @@ def test_an_intact_bundle_opens_wherever_its_folder_lies(copy: Path) -> None:
         (name_a_file_outside, "'../x', which is outside"),
         (add_a_key, "colour_of_the_sky"),
         (come_from_the_future, "schema_version"),
+        (partial(want_other_frames, "layout", "NCHW"), "input.layout: Input should be 'NHWC'"),
+        (partial(want_other_frames, "colour", "BGR"), "input.colour: Input should be 'RGB'"),
+        (partial(want_other_frames, "dtype", "float32"), "input.dtype: Input should be 'uint8'"),
         (keep_weights_in_another_file, "weights in other files"),
         (keep_weights_in_another_file_under_another_suffix, "'model.ONNX' as a model: wanted"),
         (call_weights_a_model, f"'{WEIGHTS}' as a model: wanted a file *.onnx"),
