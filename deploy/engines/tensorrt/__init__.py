@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from deploy.bundle import Bundle, digest_of
-from deploy.engines import Backend, Engine, Precision
+from deploy.engines import Backend, Engine, Precision, chosen
 from deploy.engines.tensorrt import build, calls, cuda, graph, plans
 from deploy.engines.tensorrt.lane import PlanRefused
 from deploy.engines.tensorrt.run import TensorRTEngine
@@ -56,7 +56,7 @@ class TensorRT:
     def build(self, bundle: Bundle, *, precision: Precision, folder: Path | None = None) -> Path:
         """Build a plan ahead, whether or not there is one. Raises EngineError."""
         kept = plans.Plans((folder or self._folder).expanduser())
-        facts = self._facts(bundle, self._exact(bundle, precision))
+        facts = self._facts(bundle, precision)
         return kept.keep(bundle.name, facts, self._built(bundle, facts, kept))
 
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
@@ -65,7 +65,7 @@ class TensorRT:
         if reason is not None:
             raise EngineError(f"tensorrt cannot run here: {reason}")
         kept = plans.Plans(self._folder.expanduser())
-        facts = self._facts(bundle, self._exact(bundle, precision))
+        facts = self._facts(bundle, precision)
         plan = kept.find(bundle.name, facts)
         run = partial(
             TensorRTEngine,
@@ -86,25 +86,19 @@ class TensorRT:
             plans.log.warning("%s: the next start builds it again", error)
         return run(plan)
 
-    def _exact(self, bundle: Bundle, precision: Precision) -> Precision:
-        can = self.precisions(bundle)
-        if precision != "auto" and precision not in can:
-            raise EngineError(
-                f"TensorRT runs bundle {bundle.name} in {', '.join(can)}, not in {precision}: "
-                "set precision to auto or one of these"
-            )
-        return can[-1] if precision == "auto" else precision
-
     def _built(self, bundle: Bundle, facts: plans.Facts, kept: plans.Plans) -> bytes:
         onnx = graph.prepared(source_of(bundle, facts.precision), half=facts.precision == "fp16")
         return build.build(onnx, facts, timings=kept.timings(facts), open_gpu=self._open_gpu)
 
     def _facts(self, bundle: Bundle, precision: Precision) -> plans.Facts:
+        exact = chosen(
+            precision, self.precisions(bundle), bundle=bundle, engine=TensorRTEngine.name
+        )
         card = cuda.card(self._device)
         multiple = bundle.manifest.input.multiple
         return plans.Facts(
-            onnx=digest_of(source_of(bundle, precision)),
-            precision=precision,
+            onnx=digest_of(source_of(bundle, exact)),
+            precision=exact,
             tensorrt=calls.version(),
             gpu=f"{card.name} ({card.capability})",
             driver=card.driver,

@@ -277,7 +277,8 @@ def test_names_of_bundles_cannot_leave_the_folder(tmp_path: Path) -> None:
 
 def test_precisions_are_those_of_the_bundle(backend: TensorRT, tiny: Bundle) -> None:
     assert backend.precisions(tiny) == ["fp32", "fp16"]
-    with pytest.raises(EngineError, match="in fp32, fp16, not in bf16: set precision to auto"):
+    says = "tensorrt runs bundle tiny here in fp32, fp16, not in bf16: set precision to auto"
+    with pytest.raises(EngineError, match=says):
         backend.load(tiny, precision="bf16")
     engine = backend.load(tiny, precision="auto")
     assert engine.precision == "fp16"
