@@ -37,6 +37,8 @@ class Parts:
     cameras: Cameras
     pace: Pace
     pictures: PictureCounter
+    decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Posted pictures are decoded one by one: forty megapixels of WebP take 650 MB meanwhile."""
     file: SettingsFile | None = None  # none: the demo, or a test
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     broken: list[str] = field(default_factory=list)

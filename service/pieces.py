@@ -45,6 +45,15 @@ class Pieces:
         return stitch(parts, size=self.size, stride=stride)
 
 
+def scaled_down(image_HW3: Image, max_side: int) -> Image:
+    """The picture itself where no side is longer; else an average of its pixels."""
+    height, width = image_HW3.shape[:2]
+    size = Letterbox.fit((height, width), box=(max_side, max_side), multiple=1).scaled
+    if size == (height, width):
+        return image_HW3
+    return cv2.resize(image_HW3, size[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
 def cut(
     image_HW3: Image,
     rule: InputRule,
@@ -57,11 +66,9 @@ def cut(
 
     `coarse` multiplies that multiple: fewer sizes for the engine to prepare, a bit more to count.
     """
-    height, width = image_HW3.shape[:2]
-    side = max_side or max(height, width)
-    size = Letterbox.fit((height, width), box=(side, side), multiple=1).scaled
-    if size != (height, width):
-        image_HW3 = cv2.resize(image_HW3, size[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    if max_side:
+        image_HW3 = scaled_down(image_HW3, max_side)
+    size = (image_HW3.shape[0], image_HW3.shape[1])
     step = rule.multiple * coarse
     pieces = []
     for tile in tiles(size, side=tile_px, margin=MARGIN_PX, stride=rule.multiple):

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Annotated, Any, Literal
 
-import cv2
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
@@ -21,6 +20,8 @@ from service.counting import Answer, Image
 from service.overlay import encode, overlay
 from service.parts import Parts, Service
 from service.pictures import decode, gather
+from service.pieces import scaled_down
+from service.settings import Server
 
 router = APIRouter(prefix="/v1", tags=["pictures"])
 
@@ -79,14 +80,15 @@ async def _count(request: Request, parts: Parts, *, heatmap: bool, density: bool
         began_s = time.monotonic()
         data = await _picture(request, limit=server.max_picture_bytes)
         read_s = time.monotonic()
-        image = await asyncio.to_thread(decode, data, max_pixels=server.max_picture_pixels)
+        async with parts.decoding:
+            image, (height, width) = await asyncio.to_thread(_decoded, data, server)
         decoded_s = time.monotonic()
         answer = await _while_awaited(request, parts.pictures.count(image))
         result = Count(
             count=round(answer.count, 2),
             interval=(round(answer.interval[0], 2), round(answer.interval[1], 2)),
-            width=image.shape[1],
-            height=image.shape[0],
+            width=width,
+            height=height,
             model=parts.bundle.name,
             timing_ms={
                 "receive": round((read_s - began_s) * 1e3, 2),
@@ -101,6 +103,12 @@ async def _count(request: Request, parts: Parts, *, heatmap: bool, density: bool
             result.density = _npy(answer)
         result.timing_ms["total"] = round((time.monotonic() - began_s) * 1e3, 2)
         return result
+
+
+def _decoded(data: bytes, server: Server) -> tuple[Image, tuple[int, ...]]:
+    """The picture as it is counted, and its own size: what waits for the engine is small."""
+    image_HW3 = decode(data, max_pixels=server.max_picture_pixels)
+    return scaled_down(image_HW3, server.max_picture_side), image_HW3.shape[:2]
 
 
 def _come_again(wait_s: float) -> None:
@@ -156,9 +164,6 @@ async def _picture(request: Request, *, limit: int) -> bytes:
 
 
 def _heatmap(image_HW3: Image, answer: Answer, stride: int) -> Embedded:
-    height, width = answer.counted_hw
-    if image_HW3.shape[:2] != answer.counted_hw:
-        image_HW3 = cv2.resize(image_HW3, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     drawn = overlay(image_HW3, answer.density_hw, preview="clear", stride=stride)
     return Embedded(mime="image/png", base64=base64.b64encode(encode(drawn, "png")).decode())
 

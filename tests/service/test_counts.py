@@ -70,6 +70,7 @@ async def desk(*, places: int = 8) -> AsyncIterator[Desk]:
         metrics=metrics,
         batcher=batcher,
         pictures=PictureCounter(settings, bundle(), batcher),
+        decoding=asyncio.Lock(),
     )
     app.include_router(counts.router)
     problems.install(app)

@@ -5,6 +5,8 @@ import contextlib
 import io
 import resource
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -31,15 +33,29 @@ VALID = {
     "png": encoded(PHOTO, "PNG", exif=EXIF),
     "webp": encoded(PHOTO, "WEBP", exif=EXIF),
 }
+PEAK = """
+import sys
+from pathlib import Path
+from service.pictures import decode
+
+def peak_kb():  # not getrusage: it starts with the memory of who started us
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+data = sys.stdin.buffer.read()
+before_kb = peak_kb()
+decode(data, max_pixels=40_000_000)
+print(peak_kb() - before_kb)
+"""
 CODES = {"picture_broken": 422, "picture_type": 415, "picture_pixels": 413, "picture_empty": 400}
 
 
-def png(width: int, height: int, rows: int) -> bytes:
-    """A black 1-bit PNG that claims a size and holds `rows` rows."""
+def png(width: int, height: int, rows: int, *, rgb: bool = False) -> bytes:
+    """A black PNG, of 1 bit or RGB, that claims a size and holds `rows` rows."""
     squeeze = zlib.compressobj(9)
-    row = bytes(1 + -(-width // 8))
+    row = bytes(1 + (width * 3 if rgb else -(-width // 8)))
     data = b"".join(squeeze.compress(row) for _ in range(rows)) + squeeze.flush()
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    kind = (8, 2) if rgb else (1, 0)
+    header = struct.pack(">IIBBBBB", width, height, *kind, 0, 0, 0)
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
@@ -128,6 +144,13 @@ def test_a_bomb_of_thirty_thousand_squared_is_refused_at_once_and_in_no_memory()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 50_000
 
 
+@pytest.mark.parametrize("rgb", [True, False])
+def test_twenty_megapixels_are_decoded_in_eight_bytes_each(rgb: bool) -> None:
+    data = png(5000, 4000, 4000, rgb=rgb)
+    ran = subprocess.run([sys.executable, "-c", PEAK], input=data, capture_output=True, check=True)
+    assert int(ran.stdout) < 160_000
+
+
 @pytest.mark.parametrize("size", [(100_000, 100_000), (2**31 - 1, 1), (16_385, 1), (8000, 8000)])
 def test_a_claim_of_too_many_pixels_is_refused(size: tuple[int, int]) -> None:
     assert refused(png(*size, rows=0)) == "picture_pixels"
@@ -149,12 +172,21 @@ def test_the_limit_of_pixels_is_inclusive() -> None:
     assert refused(data, max_pixels=99) == "picture_pixels"
 
 
-def test_a_picture_held_on_its_side_is_turned_upright() -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_held_on_its_side_is_turned_upright(kind: str) -> None:
     image = solid(20, (64, 96))
     image[:, :48] = 220
-    upright = decode(encoded(image, "JPEG", exif=EXIF), max_pixels=MAX_PIXELS)
+    upright = decode(encoded(image, kind, exif=EXIF), max_pixels=MAX_PIXELS)
     assert upright.shape == (96, 64, 3)
     assert upright[:40].mean() > 210 > 30 > upright[56:].mean()
+
+
+def test_a_tall_picture_keeps_all_its_rows() -> None:
+    rows = np.arange(700, dtype=np.uint16) * 90
+    image = np.repeat((rows >> 8).astype(np.uint8)[:, None, None], 3, axis=2).repeat(5, axis=1)
+    np.testing.assert_array_equal(decode(encoded(image), max_pixels=MAX_PIXELS), image)
+    deep = Image.fromarray(rows[:, None].repeat(5, axis=1))
+    np.testing.assert_array_equal(decode(encoded(deep), max_pixels=MAX_PIXELS), image)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "1", "P", "RGBA", "LA", "YCbCr", "I;16"])

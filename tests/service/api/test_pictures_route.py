@@ -1,13 +1,16 @@
 import base64
 import io
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as Picture
 
+from service.pictures import decode
+from service.pieces import Image
 from tests.fakes import FakeEngine, TestClient, encoded, solid
 from tests.running import wait_until
 from tests.service.api.asking import PICTURE, api, form, problem
@@ -45,7 +48,7 @@ def test_a_heatmap_is_a_png_of_the_counted_size(tmp_path: Path, engine: FakeEngi
         answer = client.post("/v1/count?heatmap=png", content=encoded(solid(100, (128, 256))))
     heatmap = answer.json()["heatmap"]
     assert heatmap["mime"] == "image/png"
-    picture = Image.open(io.BytesIO(base64.b64decode(heatmap["base64"])))
+    picture = Picture.open(io.BytesIO(base64.b64decode(heatmap["base64"])))
     assert (picture.format, picture.size) == ("PNG", (128, 64))
 
 
@@ -120,6 +123,40 @@ def test_a_body_in_chunks_is_bounded_too(client: TestClient) -> None:
 def test_an_unknown_option_is_a_problem(client: TestClient) -> None:
     answer = client.post("/v1/count?heatmap=gif", content=PICTURE)
     assert problem(answer, 422, "request_invalid").startswith("query.heatmap: ")
+
+
+class Gate:
+    """A `decode` that is held until it is let go, and notes how many are in it at once."""
+
+    def __init__(self) -> None:
+        self.inside = self.most_inside = 0
+        self.let_go = threading.Event()
+
+    def decode(self, data: bytes, *, max_pixels: int) -> Image:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        self.let_go.wait(30)
+        self.inside -= 1
+        return decode(data, max_pixels=max_pixels)
+
+
+def test_pictures_that_come_together_are_decoded_one_by_one(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr("service.routes.counts.decode", gate.decode)
+
+    def refused() -> bool:
+        return bool(client.post("/v1/count", content=b"").status_code == 503)
+
+    with ThreadPoolExecutor(2) as pool:
+        posted = [pool.submit(client.post, "/v1/count", content=PICTURE) for _ in range(2)]
+        try:
+            wait_until(lambda: gate.inside > 0 and refused(), seconds=10, what="both to be in work")
+        finally:
+            gate.let_go.set()
+        assert [one.result().status_code for one in posted] == [200, 200]
+    assert gate.most_inside == 1
 
 
 def test_where_too_many_pictures_wait_the_next_is_asked_to_come_again(tmp_path: Path) -> None:
