@@ -8,13 +8,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from models.density import Map
 from service.ingest import Stream
 from service.metrics import CameraSeries, Metrics
-from service.overlay import Image
+from service.overlay import Image, Kind, Preview, encode, overlay
 from service.readings import SCHEMA, Reading, State
 
 FPS_WINDOW_S = 10.0
@@ -28,6 +28,18 @@ class Seen:
     reading: Reading
     image_HW3: Image
     density_hw: Map
+    _drawn: dict[tuple[Kind, Preview], asyncio.Task[bytes]] = field(default_factory=dict)
+
+    def drawn(self, kind: Kind, *, preview: Preview, stride: int) -> asyncio.Future[bytes]:
+        """The density over the picture, drawn once for all who ask, whoever of them leaves."""
+
+        def draw() -> bytes:
+            picture_HW3 = overlay(self.image_HW3, self.density_hw, preview=preview, stride=stride)
+            return encode(picture_HW3, kind)
+
+        if (kind, preview) not in self._drawn:
+            self._drawn[kind, preview] = asyncio.create_task(asyncio.to_thread(draw))
+        return asyncio.shield(self._drawn[kind, preview])
 
 
 class Listener:
@@ -162,8 +174,7 @@ class Hub:
             self._series[camera].withdraw()
             if camera in self.seen:
                 last = self.seen[camera]
-                kept = Seen(last.reading.in_state(state), last.image_HW3, last.density_hw)
-                self.seen[camera] = kept
+                self.seen[camera] = replace(last, reading=last.reading.in_state(state))
         if state not in COUNTED:
             self._series[camera].fps_actual.set(0)
         self._send(camera, "state", {"state": state, "reason": reason})

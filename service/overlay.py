@@ -10,6 +10,7 @@ from models.density import Map
 
 Image = NDArray[np.uint8]
 Preview = Literal["none", "blur", "clear"]
+Kind = Literal["png", "jpeg"]
 
 FULL = 0.25  # people in a cell of 8 x 8 pixels that are drawn in the strongest colour
 BLEND = 0.6  # cells over which neighbours are blended
@@ -34,7 +35,7 @@ def overlay(image_HW3: Image, density_hw: Map, *, preview: Preview, stride: int)
     return np.asarray(mixed, dtype=np.uint8)
 
 
-def encode(image_HW3: Image, kind: Literal["png", "jpeg"]) -> bytes:
+def encode(image_HW3: Image, kind: Kind) -> bytes:
     ending, options = {
         "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 4]),
         "jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 80]),

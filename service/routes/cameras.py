@@ -11,7 +11,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from models.errors import ConfigError, SourceError
 from service.hub import Seen, described
 from service.ingest import kind_of, now, redacted
-from service.overlay import Image, Preview, encode, ground, overlay
+from service.overlay import Image, Preview, encode, ground
 from service.parts import Parts, Service
 from service.problems import NotFound
 from service.settings import CAMERA_ID, settings_of
@@ -80,7 +80,7 @@ async def heatmap(name: Name, kind: Literal["png", "jpg"], parts: Service) -> Re
     seen = _seen(parts, name)
     preview = parts.cameras.settings(name).preview  # it may be removed meanwhile
     stride = parts.bundle.manifest.input.stride
-    drawn = await asyncio.to_thread(_draw, seen, preview, stride, kind)
+    drawn = await seen.drawn("jpeg" if kind == "jpg" else "png", preview=preview, stride=stride)
     return Response(drawn, media_type=MIME[kind], headers=_age(seen))
 
 
@@ -163,11 +163,6 @@ def _seen(parts: Parts, name: str) -> Seen:
         says = f"{state}: {reason}" if reason else state
         raise NotFound("reading_none", f"camera {name!r} gave no reading yet ({says})")
     return parts.hub.seen[name]
-
-
-def _draw(seen: Seen, preview: Preview, stride: int, kind: Literal["png", "jpg"]) -> bytes:
-    drawn = overlay(seen.image_HW3, seen.density_hw, preview=preview, stride=stride)
-    return encode(drawn, "jpeg" if kind == "jpg" else "png")
 
 
 def _shown(image_HW3: Image, preview: Preview) -> bytes:

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from service import VERSION
 from service.hub import Listener, Seen, described
 from service.ingest import now
-from service.overlay import encode, overlay
 from service.parts import Parts, parts_of
 from service.readings import SCHEMA, timestamp
 from service.settings import first_problem
@@ -61,7 +60,7 @@ class _Client:
             await self.socket.send_text(orjson.dumps(message).decode())
 
     async def _picture(self, seen: Seen) -> None:
-        data = await asyncio.to_thread(_heatmap_frame, self.parts, seen)
+        data = await _heatmap_frame(self.parts, seen)
         async with asyncio.timeout(SEND_S):
             await self.socket.send_bytes(data)
 
@@ -155,14 +154,12 @@ def _hello(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _heatmap_frame(parts: Parts, seen: Seen) -> bytes:
+async def _heatmap_frame(parts: Parts, seen: Seen) -> bytes:
     """Four bytes of length, a JSON header, the JPEG."""
     name = seen.reading.camera
     preview = parts.cameras.settings(name).preview if name in parts.cameras else "none"
     stride = parts.bundle.manifest.input.stride
-    picture = encode(
-        overlay(seen.image_HW3, seen.density_hw, preview=preview, stride=stride), "jpeg"
-    )
+    picture = await seen.drawn("jpeg", preview=preview, stride=stride)
     header = orjson.dumps(
         {"type": "heatmap", "camera": name, "seq": seen.reading.seq, "mime": "image/jpeg"}
     )

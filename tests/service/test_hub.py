@@ -1,5 +1,6 @@
 """The hub: the newest for everybody, and no count of a camera that is not live."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -234,6 +235,26 @@ async def test_a_thousand_cameras_come_and_go_without_a_trace(
         hub.publish(seen(1, f"camera {index}"))
         hub.forget(f"camera {index}")
     assert series() == before
+
+
+async def test_all_who_want_a_picture_get_the_one_that_was_drawn(hub: Hub) -> None:
+    one = seen(1)
+    pictures = await asyncio.gather(
+        *(one.drawn("jpeg", preview="blur", stride=8) for _ in range(9))
+    )
+    hub.publish(one)
+    hub.tell("gate", "stalled", "no frame for 5 s")
+    pictures.append(await hub.seen["gate"].drawn("jpeg", preview="blur", stride=8))
+    assert len({id(picture) for picture in pictures}) == 1
+    assert await one.drawn("jpeg", preview="none", stride=8) != pictures[0]
+    assert (await one.drawn("png", preview="blur", stride=8)).startswith(b"\x89PNG")
+
+
+async def test_who_leaves_takes_no_picture_away_from_others() -> None:
+    one = seen(1)
+    leaves, stays = (one.drawn("jpeg", preview="blur", stride=8) for _ in range(2))
+    leaves.cancel()
+    assert (await stays).startswith(b"\xff\xd8")
 
 
 async def test_the_pace_is_counts_a_second_once_there_are_two(

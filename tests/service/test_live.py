@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
@@ -70,6 +71,16 @@ def readings(live: WebSocketTestSession, seconds: float) -> list[Message]:
     return got
 
 
+def heatmap(live: WebSocketTestSession) -> tuple[Message, bytes]:
+    """The header and the picture of the next one, within ten seconds."""
+    deadline_s = time.monotonic() + 10
+    while time.monotonic() < deadline_s:
+        if data := live.receive().get("bytes"):
+            end = 4 + int.from_bytes(data[:4], "big")
+            return json.loads(data[4:end]), data[end:]
+    pytest.fail("ten seconds without a picture")
+
+
 def test_hello_comes_first_and_tells_of_the_cameras(client: TestClient) -> None:
     with client.websocket_connect("/v1/live") as live:
         hello = live.receive_json()
@@ -120,15 +131,32 @@ def test_a_rate_bounds_the_readings(client: TestClient) -> None:
     assert len(numbers) <= 8  # of twenty; two may come before the subscription is read
 
 
+def test_ten_listeners_cost_one_drawing_a_reading(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def encode(ending: str, *args: Any) -> Any:
+        drawn.append(ending)
+        return imencode(ending, *args)
+
+    imencode = cv2.imencode
+    monkeypatch.setattr(cv2, "imencode", encode)
+    with contextlib.ExitStack() as stack:
+        wants = {"cameras": ["steady"], "heatmaps": True}
+        listeners = [stack.enter_context(listening(client, **wants)) for _ in range(10)]
+        oldest = readings(listeners[0], 0)[0]["seq"]
+        for listener in listeners:
+            for _ in range(10):
+                heatmap(listener)
+        drawings = len(drawn)
+        last = client.get("/v1/cameras/steady/latest").json()["seq"]
+    assert 10 <= drawings <= last - oldest + 1
+
+
 def test_a_heatmap_is_a_length_a_header_and_a_jpeg(client: TestClient) -> None:
     with listening(client, cameras=["steady"], heatmaps=True) as live:
-        message = live.receive()
-        deadline_s = time.monotonic() + 10
-        while not message.get("bytes") and time.monotonic() < deadline_s:
-            message = live.receive()
-    data = message["bytes"]
-    length = int.from_bytes(data[:4], "big")
-    header, picture = json.loads(data[4 : 4 + length]), data[4 + length :]
+        header, picture = heatmap(live)
     assert set(header) == {"type", "camera", "seq", "mime"}
     assert (header["type"], header["camera"], header["mime"]) == ("heatmap", "steady", "image/jpeg")
     assert picture.startswith(b"\xff\xd8")
