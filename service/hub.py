@@ -17,7 +17,7 @@ from service.metrics import CameraSeries, Metrics
 from service.overlay import Image, Kind, Preview, encode, overlay
 from service.readings import SCHEMA, Reading, State
 
-FPS_WINDOW_S = 10.0
+FPS_WINDOW_S, FPS_PERIODS = 10.0, 3  # the longer one
 COUNTED: tuple[State, ...] = ("live", "dark", "frozen")  # frames come, whatever they show
 
 
@@ -66,8 +66,9 @@ class Listener:
 
 @dataclass
 class _Pace:
-    """Counts a second over the last ten seconds."""
+    """Counts a second over a window."""
 
+    window_s: float = FPS_WINDOW_S
     times_s: deque[float] = field(default_factory=deque)
 
     def tick(self, now_s: float) -> float:
@@ -75,7 +76,7 @@ class _Pace:
         return self.at(now_s)
 
     def at(self, now_s: float) -> float:
-        while self.times_s and self.times_s[0] < now_s - FPS_WINDOW_S:
+        while self.times_s and self.times_s[0] < now_s - self.window_s:
             self.times_s.popleft()
         if len(self.times_s) < 2:
             return 0.0
@@ -156,6 +157,7 @@ class Hub:
     def target(self, camera: str, rate: float) -> None:
         """Counts a second it is allowed from now on."""
         self._series[camera].fps_target.set(rate)
+        self._paces[camera].window_s = max(FPS_WINDOW_S, FPS_PERIODS / rate)
 
     def publish(self, seen: Seen) -> None:
         reading, camera = seen.reading, seen.reading.camera

@@ -56,7 +56,7 @@ class Metrics:
         self.reconnects = counter("throng_camera_reconnects_total", "Times reopened", "camera")
 
         self.fps_actual = gauge(
-            "throng_camera_fps_actual", "Counts a second, over the last 10 s", "camera"
+            "throng_camera_fps_actual", "Counts a second, over 10 s or three periods", "camera"
         )
         self.fps_target = gauge(
             "throng_camera_fps_target", "Counts a second it is allowed now", "camera"

@@ -263,3 +263,14 @@ async def test_the_pace_is_counts_a_second_once_there_are_two(
     assert hub.tick("gate") == 0
     assert hub.tick("gate") > 0
     assert registry.get_sample_value("throng_camera_fps_actual", {"camera": "gate"}) is not None
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.5, 4])
+def test_the_pace_of_a_slow_camera_is_its_rate_too(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, rate: float
+) -> None:
+    hub.target("gate", rate)
+    times_s = iter([number / rate for number in range(100)])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times_s))
+    paces = [hub.tick("gate") for _ in range(100)]
+    assert paces[1:] == pytest.approx([rate] * 99, rel=0.05)
