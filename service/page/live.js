@@ -62,7 +62,7 @@ function onMessage(message) {
 }
 
 function onHeatmap(head, picture) {
-  if (toggle.checked) cards.get(head.camera)?.picture.show(picture);
+  if (toggle.checked) cards.get(head.camera)?.picture.show(picture, head.age_ms);
 }
 
 function onState(state, waitMs) {

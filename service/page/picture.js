@@ -3,11 +3,11 @@
 import { Moment } from "./clock.js";
 
 export class Picture {
-  /** @type {Blob|null} the newest one that waits for its turn */
+  /** @type {{blob: Blob, taken: Moment}|null} the newest one that waits for its turn */
   #next = null;
   #busy = false;
   #url = "";
-  /** @type {Moment|null} arrival of the one on show */
+  /** @type {Moment|null} when the one on show was taken */
   shown = null;
 
   /** @param {HTMLImageElement} image @param {HTMLElement} frame */
@@ -19,8 +19,8 @@ export class Picture {
   }
 
   /** Shows a picture; those that arrive faster than the browser decodes them are passed over. */
-  show(blob) {
-    this.#next = blob;
+  show(blob, ageMs) {
+    this.#next = { blob, taken: new Moment(ageMs) };
     if (!this.#busy) this.#load();
   }
 
@@ -35,10 +35,10 @@ export class Picture {
 
   #load() {
     const old = this.#url;
-    this.#url = URL.createObjectURL(this.#next);
+    this.#url = URL.createObjectURL(this.#next.blob);
+    this.taken = this.#next.taken;
     this.#next = null;
     this.#busy = true;
-    this.arrived = new Moment();
     this.image.src = this.#url;
     if (old) URL.revokeObjectURL(old);
   }
@@ -46,7 +46,7 @@ export class Picture {
   #done(good) {
     if (!this.#busy) return;
     this.#busy = false;
-    if (good) this.shown = this.arrived;
+    if (good) this.shown = this.taken;
     this.frame.dataset.empty = String(!good);
     if (this.#next) this.#load();
   }

@@ -40,7 +40,7 @@
  * @typedef {{type: "stream", camera: string} & Stream} StreamChange
  * @typedef {{type: "camera", camera: string, state: string, rate: number, zones: string[]}} CameraAdded
  * @typedef {{type: "removed", camera: string}} CameraRemoved
- * @typedef {{type: "heatmap", camera: string, seq: number, mime: string}} HeatmapHead
+ * @typedef {{type: "heatmap", camera: string, seq: number, age_ms: number, mime: string}} HeatmapHead
  */
 
 /** The schema this page was written for. */

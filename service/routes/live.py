@@ -32,6 +32,16 @@ class Subscribe(BaseModel):
     rate: float = Field(30.0, gt=0, le=60)
     heatmaps: bool = False
 
+    def covers(self, camera: str) -> bool:
+        return self.cameras is None or camera in self.cameras
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """Of a reading that was told before pictures were asked for."""
+
+    seen: Seen
+
 
 @dataclass
 class _Client:
@@ -42,11 +52,14 @@ class _Client:
     wants: Subscribe
     told_s: dict[str, float] = field(default_factory=dict)
 
-    async def send(self, letter: Seen | dict[str, Any]) -> None:
+    async def send(self, letter: Seen | _Picture | dict[str, Any]) -> None:
         """Raises TimeoutError where the client does not take it."""
+        if isinstance(letter, _Picture):
+            await self._picture(letter.seen)
+            return
         camera = letter.reading.camera if isinstance(letter, Seen) else letter["camera"]
         wants = self.wants  # a subscription may change it while we send
-        if wants.cameras is not None and camera not in wants.cameras:
+        if not wants.covers(camera):
             return
         if not isinstance(letter, Seen):
             await self.text(letter)
@@ -83,7 +96,7 @@ async def live(socket: WebSocket) -> None:
     await socket.accept()
     client = _Client(socket, parts, Subscribe())
     listener = parts.hub.join()
-    listening = asyncio.create_task(_listen(client))
+    listening = asyncio.create_task(_listen(client, listener))
     telling = asyncio.create_task(_tell(client, listener))
     ending = asyncio.create_task(parts.ending.wait())
     tasks = {listening, telling, ending}
@@ -113,7 +126,7 @@ async def _tell(client: _Client, listener: Listener) -> None:
         await client.send(await listener.get())
 
 
-async def _listen(client: _Client) -> None:
+async def _listen(client: _Client, listener: Listener) -> None:
     """Take subscriptions until the client leaves; what cannot be understood is answered."""
     while True:
         message = await client.socket.receive()
@@ -121,7 +134,10 @@ async def _listen(client: _Client) -> None:
             raise WebSocketDisconnect(message["code"])
         try:
             text = message.get("text") or message.get("bytes") or ""
-            client.wants = Subscribe.model_validate_json(text)
+            wants = client.wants = Subscribe.model_validate_json(text)
+            for camera, seen in client.parts.hub.seen.items():
+                if wants.heatmaps and wants.covers(camera):
+                    listener.put(camera, "picture", _Picture(seen))
         except ValidationError as error:
             says = first_problem(error)
             await client.text({"type": "problem", "code": "subscribe_invalid", "detail": says})
@@ -161,7 +177,13 @@ async def _heatmap_frame(parts: Parts, seen: Seen) -> bytes:
     stride = parts.bundle.manifest.input.stride
     picture = await seen.drawn("jpeg", preview=preview, stride=stride)
     header = orjson.dumps(
-        {"type": "heatmap", "camera": name, "seq": seen.reading.seq, "mime": "image/jpeg"}
+        {
+            "type": "heatmap",
+            "camera": name,
+            "seq": seen.reading.seq,
+            "age_ms": round(seen.reading.age_s * 1e3, 1),
+            "mime": "image/jpeg",
+        }
     )
     return len(header).to_bytes(4, "big") + header + picture
 

@@ -10,6 +10,7 @@ import pytest
 from selenium.webdriver import Chrome
 
 from tests.e2e.browser import browser, missing
+from tests.fakes import video
 from tests.running import Running, serving, wait_until
 
 pytestmark = [
@@ -43,6 +44,11 @@ def card(page: Chrome, attribute: str) -> Any:
     return value(page, f"document.querySelector('.card[data-camera=demo]')?.dataset.{attribute}")
 
 
+def told(running: Running, key: str) -> Any:
+    """By the last reading; an OSError while there is none."""
+    return json.loads(running.get("/v1/cameras/demo/latest"))[key]
+
+
 def wait_for(page: Chrome, expression: str, *, seconds: float) -> None:
     wait_until(lambda: bool(value(page, expression)), seconds=seconds, what=expression)
 
@@ -72,8 +78,8 @@ def test_a_picture_is_shown(page: Chrome) -> None:
 
 
 def test_the_sparkline_is_drawn(page: Chrome) -> None:
+    wait_for(page, f"{part('sparkline')}.ariaLabel.includes('between')", seconds=10)
     wait_until(lambda: page.execute_script(INK) > 100, seconds=10, what="ink on the canvas")
-    assert "between" in value(page, f"{part('sparkline')}.getAttribute('aria-label')")
 
 
 def test_nothing_is_wrong_in_the_console_and_only_the_service_is_asked(
@@ -114,3 +120,17 @@ def test_old_numbers_are_not_shown_as_new_once_the_service_is_gone(tmp_path: Pat
         wait_until(lambda: card(page, "stale") == "true", seconds=10, what="a stale card")
         assert value(page, f"{part('total')}.textContent") == "–"
         assert "stale" in value(page, f"{part('flag')}.textContent")
+
+
+def test_who_comes_late_sees_the_last_picture_and_how_old_it_is(tmp_path: Path) -> None:
+    film = video(tmp_path / "film.mp4", [(0, 100), (600, 100)])
+    config = tmp_path / "throng.yaml"
+    config.write_text(f"cameras: {{demo: {{source: {film}, rate: 30, stale_after_s: 1}}}}")
+    with serving(tmp_path, "--config", str(config)) as running, browser() as page:
+        wait_until(lambda: told(running, "seq") == 1, seconds=20, what="its only reading")
+        wait_until(lambda: told(running, "state") == "stalled", seconds=10, what="it to stall")
+        page.get(f"{running.url}/")
+        wait_until(lambda: card(page, "state") == "stalled", seconds=15, what="its card")
+        wait_for(page, f"{part('picture')}.naturalWidth > 0", seconds=10)
+        wait_for(page, f"{part('picture-note')}.textContent.startsWith('picture from')", seconds=5)
+        assert card(page, "stale") == "true"

@@ -112,6 +112,19 @@ def test_who_comes_late_is_told_the_last_reading_at_once(client: TestClient) -> 
     assert (reading["type"], reading["seq"], reading["stale"]) == ("reading", 2, True)
 
 
+def test_who_asks_for_pictures_is_sent_the_last_ones_at_once(client: TestClient) -> None:
+    wait_until(
+        lambda: client.get("/v1/cameras/quiet").json()["state"] == "stalled",
+        seconds=10,
+        what="the quiet camera to stall",
+    )
+    with listening(client, heatmaps=True) as live:
+        headers = [heatmap(live)[0] for _ in range(4)]
+    (quiet,) = [one for one in headers if one["camera"] == "quiet"]
+    assert quiet["seq"] == 2
+    assert quiet["age_ms"] > 400
+
+
 def test_a_subscription_to_some_cameras_leaves_out_the_others(client: TestClient) -> None:
     with listening(client, cameras=["steady"]) as live:
         readings(live, 0.3)  # what was under way before the subscription was read
@@ -157,7 +170,7 @@ def test_ten_listeners_cost_one_drawing_a_reading(
 def test_a_heatmap_is_a_length_a_header_and_a_jpeg(client: TestClient) -> None:
     with listening(client, cameras=["steady"], heatmaps=True) as live:
         header, picture = heatmap(live)
-    assert set(header) == {"type", "camera", "seq", "mime"}
+    assert set(header) == {"type", "camera", "seq", "age_ms", "mime"}
     assert (header["type"], header["camera"], header["mime"]) == ("heatmap", "steady", "image/jpeg")
     assert picture.startswith(b"\xff\xd8")
     assert picture.endswith(b"\xff\xd9")
