@@ -141,6 +141,7 @@ export class Card {
     this.root.dataset.stale = String(stale);
     this.root.dataset.valid = String(valid);
     this.parts.flag.hidden = valid && !stale;
+    this.parts.fps.hidden = stale;
     write(this.parts.flag, valid ? "stale" : "not valid");
     write(this.parts.age, this.taken ? ago(this.taken.age()) : "no reading yet");
     this.#refreshPicture(staleAfterMs, heatmaps);

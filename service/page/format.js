@@ -32,10 +32,10 @@ export function ago(ms) {
   return `${Math.floor(seconds / 3600)} h ago`;
 }
 
-/** @param {number|null|undefined} fps */
+/** Nothing for none: it takes two readings to tell. @param {number|null|undefined} fps */
 export function perSecond(fps) {
-  if (!isNumber(fps)) return "";
-  return `· ${fps < 10 ? fps.toFixed(1) : Math.round(fps)} fps`;
+  if (!isNumber(fps) || fps <= 0) return "";
+  return `· ${fps < 10 ? fps.toFixed(fps < 0.1 ? 2 : 1) : Math.round(fps)} fps`;
 }
 
 /**

@@ -62,6 +62,13 @@ def test_the_demo_is_live_and_its_count_is_shown(page: Chrome) -> None:
     wait_for(page, f"Number({part('total')}.textContent) > 0", seconds=5)
 
 
+def test_the_pace_is_shown_and_a_slow_one_is_not_called_none(page: Chrome) -> None:
+    wait_for(page, f"/^· [0-9.]+ fps$/.test({part('fps')}.textContent)", seconds=10)
+    assert value(page, f"{part('fps')}.offsetParent !== null")
+    paces = "import('/page/format.js').then((it) => [0, 0.05, 0.5, 2, 12.4].map(it.perSecond))"
+    assert value(page, paces) == ["", "· 0.05 fps", "· 0.5 fps", "· 2.0 fps", "· 12 fps"]
+
+
 def test_the_count_changes_as_the_crowd_does(page: Chrome) -> None:
     seen: set[str] = set()
 
@@ -134,3 +141,4 @@ def test_who_comes_late_sees_the_last_picture_and_how_old_it_is(tmp_path: Path) 
         wait_for(page, f"{part('picture')}.naturalWidth > 0", seconds=10)
         wait_for(page, f"{part('picture-note')}.textContent.startsWith('picture from')", seconds=5)
         assert card(page, "stale") == "true"
+        assert value(page, f"{part('fps')}.offsetParent") is None  # not on show
