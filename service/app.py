@@ -84,7 +84,6 @@ def create_app(
     problems.install(app)
     for routes in (counts, cameras, live, health, page):
         app.include_router(routes.router)
-    page.mount(app)
     return app
 
 

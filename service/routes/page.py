@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-PAGE = Path(__file__).parent.parent / "page"
+FILES = StaticFiles(directory=Path(__file__).parent.parent / "page")
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; connect-src 'self'; style-src 'self';"
     " script-src 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -15,16 +14,19 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
+    "Cache-Control": "no-cache",  # ask whether it changed: after an upgrade modules must fit
 }
 
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/")
-async def index() -> Response:
-    return FileResponse(PAGE / "index.html", headers=HEADERS)
+@router.api_route("/", methods=["GET", "HEAD"])
+async def index(request: Request) -> Response:
+    return await file("index.html", request)
 
 
-def mount(app: FastAPI) -> None:
-    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+@router.api_route("/page/{path:path}", methods=["GET", "HEAD"])
+async def file(path: str, request: Request) -> Response:
+    answer = await FILES.get_response(path, request.scope)
+    answer.headers.update(HEADERS)
+    return answer

@@ -3,9 +3,11 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 from models.errors import EngineError
 from tests.fakes import FakeEngine, TestClient
-from tests.running import free_port, wait_until
+from tests.running import ROOT, free_port, wait_until
 from tests.service.api.asking import CANARY, PICTURE, api, problem, read
 
 
@@ -96,12 +98,26 @@ def test_passwords_are_never_shown(tmp_path: Path, engine: FakeEngine) -> None:
     assert CANARY not in "".join(one.text for one in said)
 
 
-def test_the_page_comes_from_here_and_from_nowhere_else(client: TestClient) -> None:
-    answer = client.get("/")
-    assert answer.headers["content-type"].startswith("text/html")
+PAGE = sorted(f"/page/{one.name}" for one in (ROOT / "service" / "page").iterdir())
+
+
+@pytest.mark.parametrize("path", ["/", *PAGE])
+def test_the_page_comes_from_here_and_is_asked_for_again_after_an_upgrade(
+    client: TestClient, path: str
+) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert client.get("/page/" + quote("../settings.py", safe="")).status_code == 404
+    assert answer.headers["cache-control"] == "no-cache"
+    again = client.get(path, headers={"if-none-match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", ["../settings.py", "", "none.js", "%00", "a" * 300])
+def test_what_is_no_file_of_the_page_is_a_problem(client: TestClient, path: str) -> None:
+    problem(client.get("/page/" + quote(path, safe="%")), 404, "http_404")
 
 
 def test_an_engine_is_closed_and_the_cameras_end_with_the_service(
