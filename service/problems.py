@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from models.errors import ConfigError, EngineError, Overloaded, PictureError
 
@@ -15,6 +16,7 @@ TITLES = {
     413: "Too large", 415: "Unsupported media type", 422: "Cannot be used",
     500: "Internal error", 503: "Unavailable",
 }  # fmt: skip
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class NotFound(Exception):  # noqa: N818  # a fact, not a fault
@@ -75,5 +77,20 @@ def install(app: FastAPI) -> None:
         return problem(422, "request_invalid", f"{where}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, f"http_{error.status_code}", str(error.detail))
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        answer = problem(error.status_code, f"http_{error.status_code}", str(error.detail))
+        answer.headers.update(error.headers or {})
+        if "Allow" in answer.headers:
+            answer.headers["Allow"] = _allowed(request)
+        return answer
+
+
+def _allowed(request: Request) -> str:
+    """Of an address: each of its routes knows its own methods only."""
+    routes = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return ", ".join(
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    )

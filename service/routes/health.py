@@ -10,12 +10,14 @@ from service.parts import Service
 router = APIRouter(tags=["operation"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(parts: Service, response: Response) -> dict[str, Any]:
     """503 while the engine or a part of the service fails, or it ends; cameras may be down."""

@@ -17,7 +17,7 @@ RAISED = {
     "history": (sqlite3.OperationalError("disk I/O error"), 503, "history_failed"),
     "config": (ConfigError("x: unknown key"), 422, "settings_invalid"),
     "unknown": (NotFound("camera_unknown", "no camera"), 404, "camera_unknown"),
-    "teapot": (HTTPException(418, "short and stout"), 418, "http_418"),
+    "teapot": (HTTPException(418, "short and stout", {"x-kettle": "on"}), 418, "http_418"),
 }
 
 
@@ -31,6 +31,7 @@ def client() -> TestClient:
         raise RAISED[name][0]
 
     @app.get("/number/{number}")
+    @app.put("/number/{number}")
     async def _number(number: int) -> int:
         return number
 
@@ -49,6 +50,14 @@ def test_an_error_is_a_problem(client: TestClient, name: str) -> None:
     assert body["title"]
     assert "\n" not in body["detail"]
     assert str(getattr(error, "detail", error)) in body["detail"]
+
+
+def test_a_wrong_method_is_told_the_right_ones(client: TestClient) -> None:
+    assert client.delete("/number/1").headers["allow"] == "GET, PUT"
+
+
+def test_headers_of_the_framework_are_passed_on(client: TestClient) -> None:
+    assert client.get("/raise/teapot").headers["x-kettle"] == "on"
 
 
 def test_who_comes_too_early_is_told_when_to_come_again(client: TestClient) -> None:

@@ -120,6 +120,30 @@ def test_what_is_no_file_of_the_page_is_a_problem(client: TestClient, path: str)
     problem(client.get("/page/" + quote(path, safe="%")), 404, "http_404")
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/page/live.js"])
+def test_who_asks_for_the_head_alone_gets_it(client: TestClient, path: str) -> None:
+    answer = client.head(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == client.get(path).headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/healthz", "GET, HEAD"),
+        ("POST", "/v1/cameras/gate", "GET, PUT, DELETE"),
+        ("GET", "/v1/count", "POST"),
+        ("DELETE", "/page/live.js", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(
+    client: TestClient, method: str, path: str, allowed: str
+) -> None:
+    answer = client.request(method, path)
+    problem(answer, 405, "http_405")
+    assert answer.headers["allow"] == allowed
+
+
 def test_an_engine_is_closed_and_the_cameras_end_with_the_service(
     tmp_path: Path, engine: FakeEngine
 ) -> None:
