@@ -45,6 +45,7 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Teach an app to answer with problems."""
+    app.add_exception_handler(Exception, _bug)
 
     @app.exception_handler(PictureError)
     async def _picture(_: Request, error: PictureError) -> JSONResponse:
@@ -83,6 +84,11 @@ def install(app: FastAPI) -> None:
         if "Allow" in answer.headers:
             answer.headers["Allow"] = _allowed(request)
         return answer
+
+
+async def _bug(_: Request, __: Exception) -> JSONResponse:
+    """The server is given the error, too, and logs it."""
+    return problem(500, "internal", "a fault of ours: the service's log tells more")
 
 
 def _allowed(request: Request) -> str:

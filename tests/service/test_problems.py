@@ -17,6 +17,7 @@ RAISED = {
     "history": (sqlite3.OperationalError("disk I/O error"), 503, "history_failed"),
     "config": (ConfigError("x: unknown key"), 422, "settings_invalid"),
     "unknown": (NotFound("camera_unknown", "no camera"), 404, "camera_unknown"),
+    "bug": (KeyError("s3cr3t"), 500, "internal"),
     "teapot": (HTTPException(418, "short and stout", {"x-kettle": "on"}), 418, "http_418"),
 }
 
@@ -35,7 +36,7 @@ def client() -> TestClient:
     async def _number(number: int) -> int:
         return number
 
-    return TestClient(app)
+    return TestClient(app, raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize("name", RAISED)
@@ -49,7 +50,13 @@ def test_an_error_is_a_problem(client: TestClient, name: str) -> None:
     assert (body["type"], body["status"], body["code"]) == ("about:blank", status, code)
     assert body["title"]
     assert "\n" not in body["detail"]
-    assert str(getattr(error, "detail", error)) in body["detail"]
+    assert (str(getattr(error, "detail", error)) in body["detail"]) == (name != "bug")
+    assert "s3cr3t" not in answer.text
+
+
+def test_a_bug_is_passed_on_to_the_server_which_logs_it(client: TestClient) -> None:
+    with pytest.raises(KeyError, match="s3cr3t"):
+        TestClient(client.app).get("/raise/bug")
 
 
 def test_a_wrong_method_is_told_the_right_ones(client: TestClient) -> None:
