@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.metrics import DROPS, FAULTS, STATES, CameraSeries, Metrics
 from service.readings import Reading
@@ -92,11 +93,12 @@ def test_the_series_and_their_labels_are_the_frozen_list(
     registry: CollectorRegistry, metrics: Metrics
 ) -> None:
     use(metrics, "gate")
+    exposed = generate_latest(registry).decode()
     exported = {
         f"{family.name} {family.type}": sorted(
             {label for sample in family.samples for label in sample.labels} - {"le"}
         )
-        for family in registry.collect()
+        for family in text_string_to_metric_families(exposed)
     }
     assert exported == FROZEN
 
