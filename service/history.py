@@ -18,7 +18,7 @@ from typing import Any
 
 from models.errors import ConfigError
 from service.metrics import Metrics
-from service.readings import Reading, timestamp
+from service.readings import Reading, counts, timestamp
 from service.settings import History as Keep
 
 WAITING = 20_000
@@ -90,11 +90,9 @@ class History:
         readings = [
             {
                 "captured_at": timestamp(datetime.fromtimestamp(at, UTC)),
-                "count": count,
-                "interval": [low, high],
-                "zones": json.loads(zones),
+                **counts(people, (low, high), json.loads(zones)),
             }
-            for at, count, low, high, zones in reversed(rows[:limit])
+            for at, people, low, high, zones in reversed(rows[:limit])
         ]
         return readings, len(rows) > limit
 

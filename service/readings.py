@@ -48,9 +48,7 @@ class Reading:
             "seq": self.seq,
             "captured_at": timestamp(self.captured_at),
             "age_ms": round(age_s * 1e3, 1),
-            "count": round(self.count, 2),
-            "interval": [round(end, 2) for end in self.interval],
-            "zones": {name: round(people, 2) for name, people in self.zones.items()},
+            **counts(self.count, self.interval, self.zones),
             "state": self.state,
             "stale": age_s > self.stale_after_s or self.state != "live",
             "fps": round(self.fps, 2),
@@ -61,6 +59,17 @@ class Reading:
 
     def in_state(self, state: State) -> "Reading":
         return replace(self, state=state)
+
+
+def counts(
+    people: float, interval: tuple[float, float], zones: Mapping[str, float]
+) -> dict[str, Any]:
+    """As JSON, of now or of the history: to two digits, which is more than anybody knows."""
+    return {
+        "count": round(people, 2),
+        "interval": [round(end, 2) for end in interval],
+        "zones": {name: round(inside, 2) for name, inside in zones.items()},
+    }
 
 
 def timestamp(at: datetime) -> str:

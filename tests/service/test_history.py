@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def hour(history: History, *, camera: str = "gate", limit: int = 100) -> tuple[l
     start = NOW - timedelta(hours=2)
     rows, more = history.between(camera, start=start, end=NOW, limit=limit)
     return [row["count"] for row in rows], more
+
+
+def test_a_reading_is_told_later_as_it_was_at_once(history: History) -> None:
+    history.start()
+    odd = replace(reading(2, count=50.754018), interval=(41.3333, 62.6666), zones={"left": 0.3333})
+    history.add(odd)
+    history.close()
+    (row,), _ = history.between("gate", start=NOW - timedelta(minutes=1), end=NOW, limit=10)
+    message = odd.message()
+    assert row == {key: message[key] for key in ("captured_at", "count", "interval", "zones")}
 
 
 def test_what_goes_in_comes_out_oldest_first_and_for_its_camera_only(history: History) -> None:
