@@ -138,12 +138,11 @@ def _described(parts: Parts, name: str) -> dict[str, Any]:
     seen = parts.hub.seen.get(name)
     return {
         "id": name,
-        "source": redacted(settings.source.get_secret_value()),
         "state": state,
         "reason": reason,
-        "rate": settings.rate,
-        "size": settings.size,
-        "preview": settings.preview,
+        **settings.model_dump(mode="json", exclude={"source", "view", "zones"}),
+        "source": redacted(settings.source.get_secret_value()),
+        "view": settings.view and redacted(settings.view.get_secret_value()),
         "zones": {zone: one.polygon for zone, one in settings.zones.items()},
         "reader": parts.cameras.reader(name),
         "stream": described(stream) if (stream := parts.hub.streams.get(name)) else None,

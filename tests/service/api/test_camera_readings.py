@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.settings import Camera
 from tests.fakes import FakeEngine, TestClient, video
 from tests.running import free_port, wait_until
 from tests.service.api.asking import CANARY, PICTURE, api, parts, problem, read
@@ -45,6 +46,21 @@ def test_a_camera_is_described_with_its_last_reading(client: TestClient) -> None
     assert latest["count"] == pytest.approx(4.8, rel=0.05)
     assert latest["zones"]["left"] == pytest.approx(2.4, rel=0.05)
     assert latest["interval"][0] < latest["count"] < latest["interval"][1]
+
+
+def test_a_camera_is_described_with_all_its_settings_and_no_secret(client: TestClient) -> None:
+    address = f"rtsp://user:{CANARY}@127.0.0.1:{free_port()}/a?token={CANARY}"
+    entry = {
+        "source": address, "view": address, "transport": "udp", "decode": "keyframes",
+        "priority": "high", "frozen_after_s": 90, "stale_after_s": 7, "rate": 2,
+    }  # fmt: skip
+    client.put("/v1/cameras/hall", json=entry)
+    hall = client.get("/v1/cameras/hall").json()
+    assert set(hall) >= set(Camera.model_fields)
+    shown = address.replace(f"user:{CANARY}", "***").partition("?")[0]
+    assert {key: hall[key] for key in entry} == entry | {"source": shown, "view": shown}
+    assert CANARY not in str(hall)
+    assert client.get("/v1/cameras/gate").json()["view"] is None
 
 
 @pytest.mark.parametrize(("kind", "format_"), [("png", "PNG"), ("jpg", "JPEG")])
