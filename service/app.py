@@ -79,7 +79,14 @@ def create_app(
                     async with asyncio.timeout(CLOSE_S):
                         await asyncio.to_thread(close)
 
-    app = FastAPI(title="Throng", version=VERSION, summary="Counts people.", lifespan=lifespan)
+    app = FastAPI(
+        title="Throng",
+        version=VERSION,
+        summary="Counts people.",
+        lifespan=lifespan,
+        docs_url=None,  # ours is in `service/page`: FastAPI's pages call other people's servers
+        redoc_url=None,
+    )
     app.add_middleware(BoundedBodies)
     problems.install(app)
     for routes in (counts, cameras, live, health, page):

@@ -1,4 +1,4 @@
-"""`/`: the live page and its files, from this folder's own disk and nowhere else."""
+"""`/` and `/docs`: the live page, the API page and their files, from this folder's own disk."""
 
 from pathlib import Path
 
@@ -30,3 +30,8 @@ async def file(path: str, request: Request) -> Response:
     answer = await FILES.get_response(path, request.scope)
     answer.headers.update(HEADERS)
     return answer
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def docs(request: Request) -> Response:
+    return await file("docs.html", request)

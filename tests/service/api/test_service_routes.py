@@ -1,3 +1,4 @@
+import re
 import threading
 import time
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_passwords_are_never_shown(tmp_path: Path, engine: FakeEngine) -> None:
 PAGE = sorted(f"/page/{one.name}" for one in (ROOT / "service" / "page").iterdir())
 
 
-@pytest.mark.parametrize("path", ["/", *PAGE])
+@pytest.mark.parametrize("path", ["/", "/docs", *PAGE])
 def test_the_page_comes_from_here_and_is_asked_for_again_after_an_upgrade(
     client: TestClient, path: str
 ) -> None:
@@ -120,7 +121,7 @@ def test_what_is_no_file_of_the_page_is_a_problem(client: TestClient, path: str)
     problem(client.get("/page/" + quote(path, safe="%")), 404, "http_404")
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/page/live.js"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/readyz", "/page/live.js"])
 def test_who_asks_for_the_head_alone_gets_it(client: TestClient, path: str) -> None:
     answer = client.head(path)
     assert answer.status_code == 200
@@ -142,6 +143,19 @@ def test_a_wrong_method_is_told_the_right_ones(
     answer = client.request(method, path)
     problem(answer, 405, "http_405")
     assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_names_nothing_of_elsewhere(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.headers["content-type"].startswith("text/html")
+    asked = re.findall(r'(?:src|href)="([^"]*)"', answer.text)
+    assert asked
+    assert not [one for one in asked if "//" in one or one.startswith("/")]
+
+
+def test_no_page_of_the_framework_is_served(client: TestClient) -> None:
+    problem(client.get("/redoc"), 404, "http_404")
 
 
 def test_an_engine_is_closed_and_the_cameras_end_with_the_service(
