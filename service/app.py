@@ -22,6 +22,7 @@ from service.hub import Hub
 from service.metrics import Metrics
 from service.pacing import Pace, keep_pace
 from service.parts import Parts
+from service.problems import Problem
 from service.reader.readers import Readers
 from service.routes import cameras, counts, health, live, page
 from service.settings import Camera, Settings
@@ -29,6 +30,22 @@ from service.settings import Camera, Settings
 DRAIN_S = 3.0
 FAREWELL_S = 2.0
 CLOSE_S = 2.0  # each, for what might hang
+DESCRIPTION = """Counts people in pictures and live video.
+
+Errors are problem JSON (RFC 9457): act on `code`, which stays; show `detail` to people. 503 with
+`Retry-After` means to come again.
+
+The websocket `/v1/live` sends readings and, if asked, heatmaps as they come. To choose, send
+`{"type": "subscribe", "cameras": ["gate-a"], "rate": 5, "heatmaps": true}`.
+"""
+
+
+class _Throng(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """With the model that no route names: FastAPI takes every error for application/json."""
+        told = super().openapi()
+        told["components"]["schemas"][Problem.__name__] = Problem.model_json_schema()
+        return told
 
 
 def create_app(
@@ -79,10 +96,11 @@ def create_app(
                     async with asyncio.timeout(CLOSE_S):
                         await asyncio.to_thread(close)
 
-    app = FastAPI(
+    app = _Throng(
         title="Throng",
         version=VERSION,
         summary="Counts people.",
+        description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # ours is in `service/page`: FastAPI's pages call other people's servers
         redoc_url=None,

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -17,6 +18,22 @@ TITLES = {
     500: "Internal error", 503: "Unavailable",
 }  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457), as `problem` sends it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    type: str
+    """Always about:blank: `code` says more."""
+    title: str
+    status: int
+    """The HTTP status again."""
+    detail: str
+    """For people, in one line. It may be worded otherwise tomorrow."""
+    code: str
+    """For programs. It stays."""
 
 
 class NotFound(Exception):  # noqa: N818  # a fact, not a fault

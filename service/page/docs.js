@@ -1,6 +1,5 @@
 /** The API page: all of it is drawn from openapi.json, as text and never as HTML. */
 
-const DEEPEST = 4;
 const api = await fetch("openapi.json").then((answer) => answer.json());
 
 part("version").textContent = api.info.version;
@@ -26,7 +25,7 @@ function section(method, path, { description, summary, parameters, requestBody, 
   if (requestBody) shown.append(made("h3", "", "Body"), ...contents(requestBody, ["", " required"]));
   const errors = made("ul", "");
   for (const [status, answer] of Object.entries(responses)) {
-    const title = [made("b", "", status), ` ${answer.description}`];
+    const title = [made("b", "", status), " ", ...inline(answer.description)];
     const kinds = Object.keys(answer.content ?? {}).join(", ");
     if (status < 400) shown.append(made("h3", "", ...title), ...contents(answer, [" optional", ""]));
     else errors.append(made("li", "", ...title, made("span", "faint", ` ${kinds}`)));
@@ -39,7 +38,7 @@ function section(method, path, { description, summary, parameters, requestBody, 
 function contents({ content = {} }, notes) {
   return Object.entries(content).flatMap(([kind, { schema = {} }]) => {
     const rows = fields(schema, notes);
-    const says = made("p", "", made("code", "", kind), ` ${type(schema)} ${resolved(schema).description ?? ""}`);
+    const says = made("p", "", made("code", "", kind), ` ${type(schema)} `, ...inline(resolved(schema).description ?? ""));
     return rows.length ? [says, table(rows)] : [says];
   });
 }
@@ -59,7 +58,7 @@ function fields(schema, notes, depth = 0) {
   const { properties = {}, required = [] } = object(schema);
   return Object.entries(properties).flatMap(([name, one]) => [
     { name, schema: one, depth, note: notes[Number(required.includes(name))] },
-    ...(depth < DEEPEST ? fields(one, notes, depth + 1) : []),
+    ...(depth < 4 ? fields(one, notes, depth + 1) : []),
   ]);
 }
 
@@ -71,9 +70,8 @@ function type(schema) {
   if (of.prefixItems) return `[${of.prefixItems.map(type).join(", ")}]`;
   if (of.type === "array") return `array of ${type(of.items ?? {})}`;
   if (typeof of.additionalProperties === "object") return `names to ${type(of.additionalProperties)}`;
-  const least = of.minimum ?? of.exclusiveMinimum;
-  const most = of.maximum ?? of.exclusiveMaximum;
-  const bounds = (least ?? most) === undefined ? "" : `, ${least ?? "…"} to ${most ?? "…"}`;
+  const least = "exclusiveMinimum" in of ? `over ${of.exclusiveMinimum}` : of.minimum;
+  const bounds = (least ?? of.maximum) === undefined ? "" : `, ${least ?? "…"} to ${of.maximum ?? "…"}`;
   return (of.format ?? of.type ?? "anything") + bounds;
 }
 
@@ -90,15 +88,18 @@ function table(rows) {
 function curl(method, path, body) {
   const url = decodeURI(new URL(path.slice(1), document.baseURI).href);
   const how = method === "get" ? "" : ` -X ${method.toUpperCase()}`;
-  const [kind, { example }] = Object.entries(body?.content ?? { "": {} })[0];
-  const data = example ? `-d '${JSON.stringify(example)}'` : "--data-binary @picture.jpg";
+  const [kind, { schema }] = Object.entries(body?.content ?? { "": {} })[0];
+  const data = schema?.examples ? `-d '${JSON.stringify(schema.examples[0])}'` : "--data-binary @picture.jpg";
   return `curl${how}${kind && ` -H 'Content-Type: ${kind}' ${data}`} '${url}'`;
 }
 
-/** Paragraphs, with what stands in backticks as code. */
 function told(text) {
-  return text.split(/\n\s*\n/).filter(Boolean).map((paragraph) =>
-    made("p", "", ...paragraph.split("`").map((one, i) => (i % 2 ? made("code", "", one) : one))));
+  return text.split(/\n\s*\n/).filter(Boolean).map((paragraph) => made("p", "", ...inline(paragraph)));
+}
+
+/** What stands in backticks is code. */
+function inline(text) {
+  return text.split("`").map((one, i) => (i % 2 ? made("code", "", one) : one));
 }
 
 function pill(method) {

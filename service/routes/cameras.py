@@ -14,6 +14,8 @@ from service.ingest import kind_of, now, redacted
 from service.overlay import Image, Preview, encode, ground
 from service.parts import Parts, Service
 from service.problems import NotFound
+from service.routes import answers
+from service.routes.answers import files, problems
 from service.settings import CAMERA_ID, settings_of
 
 router = APIRouter(prefix="/v1/cameras", tags=["cameras"])
@@ -22,28 +24,46 @@ Name = Annotated[str, Path(pattern=CAMERA_ID)]
 EPOCH = datetime.fromtimestamp(0, UTC)
 MIME = {"png": "image/png", "jpg": "image/jpeg"}
 
+# What /openapi.json tells of answers and errors.
+EXAMPLE = {"source": "rtsp://10.0.0.7/stream1", "rate": 5}
+UNKNOWN = problems("request_invalid", "camera_unknown")
+UNSEEN = problems("request_invalid", "camera_unknown", "reading_none")
+PUT = {201: {"model": answers.CAMERA, "description": "It is new."}} | problems(
+    *("http_400", "http_413", "request_invalid", "settings_invalid", "overloaded")
+)
+HEATMAP = UNSEEN | files("image/png", "image/jpeg", headers=answers.AGE)
+DENSITY = UNSEEN | files("application/x-npy", headers=answers.AGE)
+VIEW = files("image/jpeg") | problems(
+    *("request_invalid", "camera_unknown", "preview_none", "view_none", "overloaded")
+)
+PAST = problems("request_invalid", "camera_unknown", "history_failed")
 
-@router.get("")
+
+@router.get("", response_model=answers.CAMERAS)
 async def cameras(parts: Service) -> dict[str, Any]:
     """Every camera: settings without secrets, state, last reading with its age."""
     return {"cameras": [_described(parts, name) for name in parts.cameras.names()]}
 
 
-@router.get("/{name}")
+@router.get("/{name}", response_model=answers.CAMERA, responses=UNKNOWN)
 async def camera(name: Name, parts: Service) -> dict[str, Any]:
     """One camera: settings without secrets, state, last reading with its age."""
     _must_exist(parts, name)
     return _described(parts, name)
 
 
-@router.put("/{name}")
+@router.put("/{name}", response_model=answers.CAMERA, responses=PUT)
 async def put_camera(
-    name: Name, parts: Service, settings: Annotated[dict[str, Any], Body()], response: Response
+    name: Name,
+    parts: Service,
+    settings: Annotated[dict[str, Any], Body(examples=[EXAMPLE]), answers.ENTRY],
+    response: Response,
 ) -> dict[str, Any]:
     """Add a camera, or replace one, until the service ends: the YAML file is not written.
 
-    The body is a camera's entry as in the YAML. Only rtsp(s) addresses and `demo` may come this
-    way: files and http are read where the YAML names them.
+    The body is a camera's entry as in the YAML; what it leaves out is as the YAML's `defaults` say.
+    Only rtsp(s) addresses and `demo` may come this way: files and http are read where the YAML
+    names them.
     """
     defaults = parts.defaults.model_dump()
     tree = {"defaults": defaults, "cameras": {name: settings}}
@@ -61,20 +81,20 @@ async def put_camera(
     return _described(parts, name)
 
 
-@router.delete("/{name}", status_code=204)
+@router.delete("/{name}", status_code=204, responses=UNKNOWN)
 async def delete_camera(name: Name, parts: Service) -> None:
     """Stop a camera and forget its series."""
     _must_exist(parts, name)
     parts.cameras.remove(name)
 
 
-@router.get("/{name}/latest")
+@router.get("/{name}/latest", response_model=answers.READING, responses=UNSEEN)
 async def latest(name: Name, parts: Service) -> dict[str, Any]:
     """The last reading, with its age now and whether that makes it stale."""
     return _seen(parts, name).reading.message()
 
 
-@router.get("/{name}/heatmap.{kind}", response_class=Response)
+@router.get("/{name}/heatmap.{kind}", response_class=Response, responses=HEATMAP)
 async def heatmap(name: Name, kind: Literal["png", "jpg"], parts: Service) -> Response:
     """The last counted picture with its density, as its privacy setting allows."""
     seen = _seen(parts, name)
@@ -84,7 +104,7 @@ async def heatmap(name: Name, kind: Literal["png", "jpg"], parts: Service) -> Re
     return Response(drawn, media_type=MIME[kind], headers=_age(seen))
 
 
-@router.get("/{name}/view.jpg", response_class=Response)
+@router.get("/{name}/view.jpg", response_class=Response, responses=VIEW)
 async def view(name: Name, parts: Service) -> Response:
     """A picture of now at up to 1920 x 1080, from its `view` stream; without density.
 
@@ -103,7 +123,7 @@ async def view(name: Name, parts: Service) -> Response:
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
-@router.get("/{name}/density.npy", response_class=Response)
+@router.get("/{name}/density.npy", response_class=Response, responses=DENSITY)
 async def density(name: Name, parts: Service) -> Response:
     """The last density map: float32, people a cell; its sum is the count."""
     seen = _seen(parts, name)
@@ -112,7 +132,7 @@ async def density(name: Name, parts: Service) -> Response:
     return Response(buffer.getvalue(), media_type="application/x-npy", headers=_age(seen))
 
 
-@router.get("/{name}/history")
+@router.get("/{name}/history", response_model=answers.SPAN, responses=PAST)
 async def history(
     name: Name,
     parts: Service,

@@ -21,10 +21,16 @@ from service.overlay import encode, overlay
 from service.parts import Parts, Service
 from service.pictures import decode, gather
 from service.pieces import scaled_down
+from service.routes import answers
 from service.settings import Server
 
 router = APIRouter(prefix="/v1", tags=["pictures"])
 
+ERRORS = answers.problems(
+    *("picture_empty", "form_broken", "form_empty", "picture_slow", "picture_bytes"),
+    *("picture_pixels", "picture_type", "picture_broken", "request_invalid"),
+    *("overloaded", "engine_failed"),
+)
 MAX_WAIT_S = 5.0  # for the engine: a client does better to come again than to wait longer
 
 
@@ -48,7 +54,12 @@ class Count(BaseModel):
     density: Embedded | None = None
 
 
-@router.post("/count", response_model_exclude_none=True)
+@router.post(
+    "/count",
+    response_model_exclude_none=True,
+    responses=ERRORS,
+    openapi_extra={"requestBody": answers.POSTED},
+)
 async def count(
     request: Request,
     parts: Service,

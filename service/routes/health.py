@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.parts import Service
+from service.routes.answers import READINESS
 
 router = APIRouter(tags=["operation"])
 
@@ -18,7 +19,11 @@ async def healthz() -> dict[str, str]:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    response_model=READINESS,
+    responses={503: {"model": READINESS, "description": "Not ready: `reasons` says why."}},
+)
 async def readyz(parts: Service, response: Response) -> dict[str, Any]:
     """503 while the engine or a part of the service fails, or it ends; cameras may be down."""
     reasons = [*parts.broken]
@@ -42,7 +47,11 @@ async def readyz(parts: Service, response: Response) -> dict[str, Any]:
     }
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+)
 async def metrics(parts: Service) -> Response:
     """For Prometheus."""
     return Response(generate_latest(parts.registry), media_type=CONTENT_TYPE_LATEST)

@@ -71,12 +71,21 @@ def test_every_route_is_shown_with_its_parameters_and_a_line_to_type(
 ) -> None:
     opened(page, service.url)
     history = text(page, "get/v1/cameras/{name}/history")
-    for says in ("limit", "1 to 100000", "default: an hour ago", "in path", "422"):
+    for says in ("limit", "1 to 100000", "default: an hour ago", "in path", "history_failed"):
         assert says in history
     assert f"curl '{service.url}/v1/cameras/{{name}}/history'" in history
     assert value(page, "document.querySelectorAll('nav a').length") == value(
         page, "document.querySelectorAll('section').length"
     )
+
+
+def test_a_body_is_shown_with_its_fields_and_an_example(page: Chrome, service: Running) -> None:
+    opened(page, service.url)
+    put = text(page, "put/v1/cameras/{name}")
+    for says in ("zones", "polygon", "source required", "number, over 0 to 3600 = 5", "201"):
+        assert says in put
+    assert """-d '{"source":"rtsp://10.0.0.7/stream1",""" in put
+    assert "image/webp" in text(page, "post/v1/count")
 
 
 def test_only_the_service_is_asked_and_nothing_is_wrong_in_the_console(

@@ -10,6 +10,7 @@ from service.parts import Parts
 from service.settings import settings_of
 from tests.fakes import FakeEngine, TestClient, bundle, encoded, solid
 from tests.running import wait_until
+from tests.service.api.contract import contract
 
 CANARY = "c4n4ry"
 FRAMES = ((0, 100), (1, 100), (600, 100))  # a second apart: a slow machine, too, counts both
@@ -18,8 +19,10 @@ PICTURE = encoded(solid(100, (48, 64)))  # FakeEngine counts 4.8; padding to 64 
 
 @contextlib.contextmanager
 def api(folder: Path, engine: FakeEngine, **tree: Any) -> Iterator[TestClient]:
+    """A running service; each of its answers is held to its /openapi.json."""
     settings = settings_of(tree, "test")
     with TestClient(create_app(settings, bundle=bundle(), engine=engine, data=folder)) as client:
+        client.event_hooks = {"response": [contract().holds]}
         yield client
         engine.release()
     assert engine.closed
