@@ -1,6 +1,7 @@
 """`throng count`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import cv2
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deploy.bundle import Bundle, open_bundle
 from deploy.engines import Engine, load_engine
@@ -32,7 +34,7 @@ def count(
     ] = None,
     bundle: Annotated[str, typer.Option(help="A shipped bundle's name, or a folder.")] = "throng-m",
 ) -> None:
-    """Count the people in pictures.
+    """Count the people in pictures: a table on a terminal, a line of tab-separated cells elsewhere.
 
     A picture that cannot be counted is reported and does not stop the others; exit code 2 says so.
     """
@@ -40,7 +42,7 @@ def count(
         raise typer.BadParameter("takes exactly one picture", param_hint="--heatmap")
     opened = open_bundle(bundle)
     engine = load_engine(opened, name="auto", precision="auto")
-    table = Table("picture", "count", "interval", "size")
+    console, table = Console(), Table("picture", "count", "interval", "size")
     failed = False
     for path in pictures:
         try:
@@ -51,26 +53,31 @@ def count(
             continue
         people = people_in(density)
         low, high = opened.manifest.interval.around(people)
-        if json_:
-            line = {
-                "path": str(path),
-                "count": round(people, 2),
-                "interval": [round(low, 2), round(high, 2)],
-            }
-            print(json.dumps(line), flush=True)  # noqa: T201
-        table.add_row(
-            str(path),
+        cells = (
             f"{people:.1f}",
             f"{low:.0f} to {high:.0f}",
             f"{image.shape[1]} x {image.shape[0]}",
         )
+        if json_:
+            interval = [round(low, 2), round(high, 2)]
+            line = {"path": str(path), "count": round(people, 2), "interval": interval}
+            print(json.dumps(line), flush=True)  # noqa: T201
+        elif console.is_terminal:
+            table.add_row(Text(_name(path), overflow="fold"), *cells)
+        else:
+            print(_name(path), *cells, sep="\t", flush=True)  # noqa: T201
         if heatmap:
             _write_heatmap(heatmap, image, density, opened)
     engine.close()
-    if not json_ and table.row_count:
-        Console().print(table)
+    if table.row_count:
+        console.print(table)
     if failed:
         raise typer.Exit(2)
+
+
+def _name(path: Path) -> str:
+    """Fit to be printed: a name may be any bytes."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _counted(path: Path, bundle: Bundle, engine: Engine) -> tuple[Image, Map]:

@@ -1,6 +1,10 @@
 """The command line: one line for every mistake, and an exit code that says whose it is."""
 
+import contextlib
 import json
+import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +27,22 @@ def throng(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def on_a_terminal(*arguments: str | Path) -> str:
+    """What a terminal of 80 columns shows."""
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "service", *map(str, arguments)]
+    env = {**os.environ, "COLUMNS": "80", "TERM": "dumb"}
+    with subprocess.Popen(command, cwd=ROOT, stdout=its, stderr=its, env=env) as process:
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal ends on Linux
+            while more := os.read(ours, 4096):
+                shown += more
+    os.close(ours)
+    assert process.returncode == 0, shown
+    return shown.decode()
 
 
 def mistake(done: subprocess.CompletedProcess[str], code: int) -> str:
@@ -121,7 +141,45 @@ def test_pictures_that_cannot_be_counted_do_not_stop_the_others(pictures: Path) 
         assert line.startswith(f"throng: {pictures / name}: ")
 
 
-def test_a_heatmap_is_written_beside_the_table(pictures: Path, tmp_path: Path) -> None:
+ODD = ("crowd[night].png", "a[/b].png", f"{'long-' * 30}name.png")
+
+
+@pytest.fixture
+def odd(tmp_path: Path, pictures: Path) -> list[Path]:
+    """Pictures with names that mean something to rich, or are wider than a terminal."""
+    paths = [tmp_path / name for name in ODD]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(pictures / "good.png", path)
+    return paths
+
+
+def test_pictures_are_a_line_each_with_their_whole_names_where_no_terminal_is(
+    odd: list[Path],
+) -> None:
+    done = throng("count", *odd)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == [str(path) for path in odd]
+    assert all(re.fullmatch(r"[\d.]+ [\d]+ to [\d]+ 96 x 64", " ".join(line[1:])) for line in lines)
+
+
+def test_a_terminal_shows_whole_names_in_a_table(odd: list[Path]) -> None:
+    shown = "".join(on_a_terminal("count", *odd).replace("│", " ").split())
+    assert "picture" in shown
+    for name in ODD:
+        assert name in shown
+
+
+def test_a_name_that_is_no_text_is_counted_and_told(pictures: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.png")
+    shutil.copy(pictures / "good.png", path)
+    done = throng("count", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{tmp_path}/\N{REPLACEMENT CHARACTER}.png\t")
+
+
+def test_a_heatmap_is_written_beside_the_count(pictures: Path, tmp_path: Path) -> None:
     done = throng("count", pictures / "good.png", "--heatmap", tmp_path / "heat.png")
     assert (done.returncode, done.stderr) == (0, "")
     assert "96 x 64" in done.stdout
