@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from deploy.bundle import Bundle, open_bundle
 from deploy.engines import Engine, load_engine
+from models.errors import ConfigError
 from service import VERSION
 from service.app import create_app, farewell
 from service.settings import Settings, load_settings
@@ -51,7 +52,8 @@ def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="Overrides server.host.")] = None,
     port: Annotated[
-        int | None, typer.Option(help="Overrides server.port; 0 takes a free one.")
+        int | None,
+        typer.Option(min=0, max=65535, help="Overrides server.port; 0 takes a free one."),
     ] = None,
     data: Annotated[Path, typer.Option(help="Where the history is kept.")] = Path("throng-data"),
 ) -> None:
@@ -62,14 +64,37 @@ def serve(
     """
     _show_thread_names()
     settings = load_settings(config)
-    bundle = open_bundle(settings.model.bundle)
-    engine = load_engine(bundle, name=settings.model.engine, precision=settings.model.precision)
-    application = create_app(settings, bundle=bundle, engine=engine, data=data, file=config)
     server = settings.server
-    listen = uvicorn.Config(
+    with bound(host or server.host, server.port if port is None else port) as listening:
+        bundle = open_bundle(settings.model.bundle)
+        engine = load_engine(bundle, name=settings.model.engine, precision=settings.model.precision)
+        application = create_app(settings, bundle=bundle, engine=engine, data=data, file=config)
+        print(_hello(url_of(listening), settings, bundle, engine), flush=True)  # noqa: T201
+        for wish in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again once it has ended
+            signal.signal(wish, lambda *_: sys.exit(0))
+        _Server(_listen(application), application).run([listening])
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Who comes while the rest is loaded waits. Raises ConfigError where the port is not ours."""
+    six = ":" in host
+    family = socket.AF_INET6 if six else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, dualstack_ipv6=six)
+    except (OSError, TypeError, ValueError) as error:  # the last two: a name that cannot be one
+        why = str(getattr(error, "strerror", None) or error).partition(" (")[0]
+        says = f"cannot listen on host {host}, port {port}: {why}; choose --host and --port"
+        raise ConfigError(says) from error
+
+
+def url_of(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _listen(application: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
         application,
-        host=host or server.host,
-        port=server.port if port is None else port,
         log_level="warning",
         ws_max_size=65_536,
         ws_per_message_deflate=False,  # JPEGs do not shrink, and the rest is small
@@ -77,12 +102,6 @@ def serve(
         timeout_graceful_shutdown=5,
         server_header=False,
     )
-    bound = listen.bind_socket()
-    where, number = bound.getsockname()[:2]
-    print(_hello(f"http://{where}:{number}", settings, bundle, engine), flush=True)  # noqa: T201
-    for wish in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again once it has ended
-        signal.signal(wish, lambda *_: sys.exit(0))
-    _Server(listen, application).run([bound])
 
 
 def _show_thread_names() -> None:

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from PIL import Image
 
 from deploy.bundle import ZOO
+from models.errors import ConfigError
+from service.commands.serve import bound, url_of
 from tests.fakes import encoded, solid
 from tests.running import ROOT
 
@@ -120,6 +123,40 @@ def test_an_engine_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "throng.yaml"
     file.write_text("model: {engine: abacus}")
     assert "has no 'abacus'" in mistake(throng("serve", "-c", file), 2)
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none_is_refused_at_once(tmp_path: Path, port: str) -> None:
+    done = throng("serve", "--port", port, "--data", tmp_path / "data")
+    assert done.returncode == 2
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_port_in_use_is_one_line_that_names_it_before_anything_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = throng("serve", "--port", str(port), "--data", tmp_path / "data")
+    says = f"host 127.0.0.1, port {port}: Address already in use; choose --host and --port"
+    assert says in mistake(done, 2)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "h" * 100])
+def test_a_host_that_is_none_is_one_line_that_names_it(host: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot listen on host {host}, port 8077: "):
+        bound(host, 8077)
+
+
+def test_an_address_of_ipv6_is_a_url_with_brackets() -> None:
+    class Six(socket.socket):
+        def getsockname(self) -> tuple[str, int, int, int]:
+            return "::1", 8077, 0, 0
+
+    with Six() as six, bound("127.0.0.1", 0) as four:
+        assert url_of(six) == "http://[::1]:8077"
+        assert url_of(four) == f"http://127.0.0.1:{four.getsockname()[1]}"
 
 
 def test_the_schema_of_the_settings_is_json(tmp_path: Path) -> None:
