@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from rich.table import Table
 
@@ -13,7 +14,7 @@ from service.bench.probe import Probe
 from service.bench.processor import STAGES, Memory, Share
 from service.bench.report import Report
 
-FOLDER = Path(__file__).parent.parent / "results"
+KEPT = Path(__file__).parent.parent / "results"  # of a checkout; an installed package has none
 HEAD = (
     "cameras", "window s", "held", "counts/s", "worst share", "p50 ms", "p95 ms", "p99 ms",
     "cores", "others",
@@ -22,12 +23,26 @@ HEAD = (
 Row = tuple[str, str]
 
 
+def folder() -> Path:
+    """Where reports go unless another place is named."""
+    return KEPT if KEPT.is_dir() else Path("results")
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made where it is not there. Raises ConfigError where nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror}); name --out") from error
+
+
 def save(report: Report, folder: Path) -> list[Path]:
     """JSON, Markdown and, where matplotlib is installed, PNG, named by date and commit."""
     stem = folder / f"{report.date[:19].replace(':', '')}-{report.commit}"
     data, page, plot = (stem.with_name(stem.name + end) for end in (".json", ".md", ".png"))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         data.write_text(json.dumps(report.plain(), indent=2) + "\n", encoding="utf-8")
         page.write_text(markdown(report), encoding="utf-8")
     except OSError as error:

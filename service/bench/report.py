@@ -74,12 +74,10 @@ class Report:
 
 
 def bench(prober: Prober, plan: Plan, say: Callable[[str], None]) -> Report:
-    """Takes minutes. `say` is told of each probe in a line.
+    """Takes minutes. `say` is told of each probe in a line. See `check` first.
 
-    Raises ConfigError where a source cannot be read or the service does not start, BundleError for
-    a bundle that cannot be used.
+    Raises ConfigError where a source cannot be read or the service does not start.
     """
-    _check(prober, plan)
     floor = measure(prober.load.sources)
     say(f"decoding every picture: {floor.cameras:.1f} cameras on {floor.cores} cores")
     start_s = cold_start_s(prober.load)
@@ -118,8 +116,11 @@ def bench(prober: Prober, plan: Plan, say: Callable[[str], None]) -> Report:
     )
 
 
-def _check(prober: Prober, plan: Plan) -> None:
-    """Whatever can be wrong at once is told before minutes have passed."""
+def check(prober: Prober, plan: Plan) -> None:
+    """Whatever can be wrong at once is told before minutes have passed.
+
+    Raises ConfigError for what cannot be asked, BundleError for a bundle that cannot be used.
+    """
     if plan.cameras is None and plan.start > plan.most:
         raise ConfigError(f"--start {plan.start}: wanted at most --most, which is {plan.most}")
     if prober.server is not None and not Path(f"/proc/{prober.server}").exists():

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +28,10 @@ def bench(  # noqa: PLR0913  # a command's options are its arguments
     load: Annotated[float, typer.Option(min=0, max=1, help="Measured again at this share.")] = 0.7,
     fresh: Annotated[float, typer.Option(help="Goal: p99 from capture to listener, s.")] = 1.0,
     server_pid: Annotated[int | None, typer.Option(help="What sends the streams, if here.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Results [default: service/results].")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Results [default: service/results in a checkout, else ./results]."),
+    ] = None,
 ) -> None:
     """Find how many cameras this machine holds at a rate, and what they take.
 
@@ -38,14 +42,19 @@ def bench(  # noqa: PLR0913  # a command's options are its arguments
 
     console = Console()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its children end with it
-    if not sources:
-        sources = [str(clips.clip_of(size))]
-    asked = serving.Load(sources, rate=rate, bundle=bundle, precision=precision, decode=decode)
+    asked = serving.Load(
+        sources or ["demo"], rate=rate, bundle=bundle, precision=precision, decode=decode
+    )
     prober = probe.Prober(asked, probe.Goal(fresh_s=fresh), server=server_pid)
     plan = report.Plan(start=start, most=most, cameras=cameras, seconds=seconds, part=load)
+    report.check(prober, plan)
+    folder = page.writable(out or page.folder())
+    if not sources:
+        drawn = [str(clips.clip_of(size))]
+        prober = replace(prober, load=replace(asked, sources=drawn))
     found = report.bench(prober, plan, partial(print, flush=True))
     console.print(page.table(found))
-    for path in page.save(found, out or page.FOLDER):
-        console.print(f"saved {path}", soft_wrap=True)
+    for path in page.save(found, folder):
+        console.print(f"saved {path}", markup=False, soft_wrap=True)
     if not found.held:
         raise typer.Exit(1)

@@ -17,9 +17,10 @@ from service.bench.floor import Decoded, Floor
 from service.bench.page import markdown, save
 from service.bench.probe import Delivered, Fresh, Probe, Prober
 from service.bench.processor import STAGES, Memory, Share, descendants
-from service.bench.report import Plan, Report, bench
+from service.bench.report import Plan, Report, bench, check
 from service.bench.serving import Load, arriving
 from service.settings import Settings
+from tests.running import ROOT
 
 CANARY = "c4n4ry"
 SOURCE = f"rtsp://viewer:{CANARY}@10.0.0.7/stream1"
@@ -92,9 +93,9 @@ def test_a_fixed_number_is_not_searched_and_may_not_be_held(scripted: Scripted) 
     assert [one.cameras for one in found.probes] == [12]
 
 
-def test_a_start_beyond_the_limit_is_refused(scripted: Scripted) -> None:
+def test_a_start_beyond_the_limit_is_refused() -> None:
     with pytest.raises(ConfigError, match="--start 9: wanted at most --most, which is 8"):
-        found_by(scripted, Plan(start=9, most=8))
+        check(Prober(Load(["demo"])), Plan(start=9, most=8))
 
 
 @pytest.mark.parametrize(
@@ -106,18 +107,25 @@ def test_a_start_beyond_the_limit_is_refused(scripted: Scripted) -> None:
         (Prober(Load(["demo"]), server=2**30), "--server-pid 1073741824: there is no such"),
     ],
 )
-def test_what_cannot_be_asked_is_told_before_anything_is_measured(
-    prober: Prober, says: str, scripted: Scripted
-) -> None:
+def test_what_cannot_be_asked_is_told(prober: Prober, says: str) -> None:
     with pytest.raises(ThrongError, match=says):
-        found_by(prober, Plan())
+        check(prober, Plan())
+
+
+def test_results_go_to_the_checkout_or_else_to_the_folder_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert page.folder() == ROOT / "service" / "results"
+    monkeypatch.setattr(page, "KEPT", tmp_path / "not-installed")
+    assert page.folder() == Path("results")
+    assert page.writable(tmp_path / "new" / "results").is_dir()
 
 
 def test_a_report_is_three_files_that_give_no_address_away(
     scripted: Scripted, tmp_path: Path
 ) -> None:
     found = found_by(scripted, Plan(cameras=10))
-    data, text, plot = save(found, tmp_path / "results")
+    data, text, plot = save(found, tmp_path)
     assert data.name == f"{found.date[:19].replace(':', '')}-{found.commit}.json"
     plain = json.loads(data.read_text())
     assert plain["sources"] == ["rtsp", "demo"]

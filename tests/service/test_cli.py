@@ -236,6 +236,23 @@ def test_a_heatmap_of_two_pictures_is_a_mistake(pictures: Path) -> None:
     assert "takes exactly one picture" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--rate", "0"], "defaults.rate"),
+        (["--precision", "fp12"], "model.precision"),
+        (["--size", "4k"], "--size '4k'"),
+        (["--out", "/proc/throng"], "/proc/throng: cannot be written"),
+    ],
+)
+def test_a_bench_that_cannot_be_is_refused_before_a_clip_is_drawn(
+    options: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert says in mistake(throng("bench", *options), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", [[], ["serve"], ["count"], ["check-config"]])
 def test_every_command_explains_itself(command: list[str]) -> None:
     done = throng(*command, "--help")
