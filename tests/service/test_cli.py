@@ -16,6 +16,7 @@ from PIL import Image
 
 from deploy.bundle import ZOO
 from models.errors import ConfigError
+from service.commands.check import check_config
 from service.commands.serve import bound, url_of
 from tests.fakes import encoded, solid
 from tests.running import ROOT
@@ -119,10 +120,33 @@ def test_an_altered_bundle_is_exit_three(tmp_path: Path, pictures: Path) -> None
     assert "model.fp32.onnx was altered" in line
 
 
-def test_an_engine_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [["check-config"], ["serve", "-c"]])
+@pytest.mark.parametrize(
+    ("model", "code", "says"),
+    [
+        ("{engine: abacus}", 2, "has no 'abacus'"),
+        ("{precision: fp64}", 2, "model.precision"),
+        ("{engine: openvino, precision: fp16}", 3, "not in fp16"),
+    ],
+)
+def test_an_engine_or_precision_that_does_not_exist_is_one_line(
+    command: list[str], model: str, code: int, says: str, tmp_path: Path
+) -> None:
     file = tmp_path / "throng.yaml"
-    file.write_text("model: {engine: abacus}")
-    assert "has no 'abacus'" in mistake(throng("serve", "-c", file), 2)
+    file.write_text(f"server: {{port: 0}}\nmodel: {model}")
+    assert says in mistake(throng(*command, file), code)
+
+
+def test_settings_for_another_machine_are_fine_and_what_lacks_here_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    file = tmp_path / "throng.yaml"
+    file.write_text("model: {engine: tensorrt}")
+    check_config(file)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{file}: fine. ")
+    assert "no engine can run here (tensorrt: " in said
 
 
 @pytest.mark.parametrize("port", ["99999", "-1"])
@@ -159,9 +183,16 @@ def test_an_address_of_ipv6_is_a_url_with_brackets() -> None:
         assert url_of(four) == f"http://127.0.0.1:{four.getsockname()[1]}"
 
 
-def test_the_schema_of_the_settings_is_json(tmp_path: Path) -> None:
-    schema = json.loads(throng("check-config", tmp_path, "--schema").stdout)
-    assert "cameras" in schema["properties"]
+def test_the_schema_of_the_settings_is_json_and_needs_no_file(tmp_path: Path) -> None:
+    for arguments in ([], [tmp_path]):
+        schema = json.loads(throng("check-config", *arguments, "--schema").stdout)
+        assert "cameras" in schema["properties"]
+
+
+def test_checking_nothing_is_a_mistake() -> None:
+    done = throng("check-config")
+    assert done.returncode == 2
+    assert "name a YAML file" in done.stderr
 
 
 def test_pictures_that_cannot_be_counted_do_not_stop_the_others(pictures: Path) -> None:
