@@ -175,12 +175,11 @@ class CameraLine:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a posted picture gave. `counted_hw` is the size it was counted at, at most its own."""
+    """What a posted picture gave."""
 
     density_hw: Map
     count: float
     interval: tuple[float, float]
-    counted_hw: tuple[int, int]
     counting_ms: float
 
 
@@ -226,7 +225,6 @@ class PictureCounter:
             density_hw=density_hw,
             count=people,
             interval=self._bundle.manifest.interval.around(people),
-            counted_hw=pieces.size,
             counting_ms=(time.monotonic() - began_s) * 1e3,
         )
 

@@ -91,7 +91,7 @@ class Service:
                     reason = sample.labels.get("reason")
                     key = f"{sample.name}{{{reason}}}" if reason else sample.name
                     sums[key] = sums.get(key, 0.0) + sample.value
-        return {key: value for key, value in sums.items() if not key.endswith("_created")}
+        return sums
 
     def runs(self) -> tuple[str, str]:
         """Engine and precision."""
