@@ -26,7 +26,9 @@ def bench(  # noqa: PLR0913  # a command's options are its arguments
     cameras: Annotated[int | None, typer.Option(min=1, help="Only this many: no search.")] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Of the window that confirms.")] = 60.0,
     load: Annotated[float, typer.Option(min=0, max=1, help="Measured again at this share.")] = 0.7,
-    fresh: Annotated[float, typer.Option(help="Goal: p99 from capture to listener, s.")] = 1.0,
+    fresh: Annotated[
+        float, typer.Option(min=0.01, help="Goal: p99 from capture to listener, s.")
+    ] = 1.0,
     server_pid: Annotated[int | None, typer.Option(help="What sends the streams, if here.")] = None,
     out: Annotated[
         Path | None,

@@ -120,6 +120,8 @@ class Stream(_Answer):
 class CameraView(settings.Defaults):
     """A camera: its settings without secrets, its state, its last reading."""
 
+    model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
+
     id: str
     source: str
     """Its address without user, password, path and parameters."""
