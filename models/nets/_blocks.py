@@ -63,11 +63,12 @@ def in_fp32(layer: nn.Module, features_NChw: Tensor) -> Tensor:
     A density map rounded to bf16 would be off by 0.4 % before anything is counted.
     """
     people: Tensor
-    if not torch.is_autocast_enabled(features_NChw.device.type):
-        people = layer(features_NChw)
-    else:
-        with torch.autocast(features_NChw.device.type, enabled=False):
+    kind = features_NChw.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
             people = layer(features_NChw.float())
+    else:
+        people = layer(features_NChw)
     return people
 
 
