@@ -23,7 +23,7 @@ def test_bias_is_within_mae_and_mae_within_rmse(pairs: list[tuple[float, float]]
     predicted, true = zip(*pairs, strict=True)
     middle = mae(predicted=predicted, true=true)
     assert abs(bias(predicted=predicted, true=true)) <= middle * (1 + 1e-9)
-    assert middle <= rmse(predicted=predicted, true=true) * (1 + 1e-9)
+    assert middle <= rmse(predicted=predicted, true=true) * (1 + 1e-9) + 1e-9  # squares underflow
 
 
 @given(twins=twin_maps)
