@@ -13,7 +13,7 @@ from distill.crops import CropMaker, Crops
 from distill.lineage import finished
 from distill.recipes import Recipe, Teacher
 from distill.run import ranking, train
-from models.checkpoint import load_checkpoint, save_checkpoint
+from models.checkpoint import load_checkpoint
 from models.errors import DataError
 from models.metrics import Scores
 
@@ -80,6 +80,13 @@ def test_a_run_leaves_all_there_is_to_know_about_it(tiny: Recipe, tmp_path: Path
     assert begun["begins_at"] == 0
     assert {"commit", "machine"} < begun.keys()
     assert entry["validation"]["plaza"]["pictures"] == 2
+
+
+def test_where_the_last_step_is_the_best_both_checkpoints_are_one_file(
+    tiny: Recipe, undrawn: None, tmp_path: Path
+) -> None:
+    best = train(tiny, data=HERE, out=tmp_path)
+    assert best.read_bytes() == (tmp_path / "last.safetensors").read_bytes()
 
 
 def test_a_finished_run_is_not_trained_further(tiny: Recipe, undrawn: None, tmp_path: Path) -> None:
@@ -150,19 +157,15 @@ def test_the_best_checkpoint_is_that_of_the_lowest_rank(
     assert [entry["rank"] for entry in _log(tmp_path) if "rank" in entry] == [0.5, 0.25, 0.75]
 
 
-@pytest.mark.parametrize("file", ["best", "last"])
+@pytest.mark.parametrize("writes", ["save_checkpoint", "copyfile"])
 def test_a_run_cut_while_it_saves_a_checkpoint_is_not_finished_and_saves_it_the_next_time(
-    tiny: Recipe, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+    tiny: Recipe, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
-    save = save_checkpoint
-
-    def cut(path: Path, *arguments: Any, **named: Any) -> None:
-        if path.stem == file:
-            raise PowerCut
-        save(path, *arguments, **named)
+    def cut(*_: Any, **__: Any) -> None:
+        raise PowerCut
 
     with monkeypatch.context() as off:
-        off.setattr("distill.run.save_checkpoint", cut)
+        off.setattr(f"distill.run.{writes}", cut)
         with pytest.raises(PowerCut):
             train(tiny, data=HERE, out=tmp_path / "run")
     with pytest.raises(DataError, match="no finished run"):
