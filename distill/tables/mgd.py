@@ -20,7 +20,8 @@ table = Table(
     title="MGD: few labels",
     says="""Do two teachers, themselves trained on the same few labels, make a light student count
 better by what they say of pictures without labels? Beside it: the labels alone, and the student's
-own moving average as its only teacher, the strong control. Lists of labelled pictures are in
+own moving average as its only teacher, the strong control. The two teachers see the labelled
+pictures alone, as many crops of them as MGD's student. Lists of labelled pictures are in
 `distill/lists`; they are spread evenly over the true counts of all pictures, which nobody knows who
 labels few: fair between these rows, not beside published numbers. Choosing a checkpoint used more
 labels than 5 % are: read the last ones.""",
