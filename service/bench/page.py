@@ -67,7 +67,7 @@ def markdown(report: Report) -> str:
         f"Commit `{report.commit}`, {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}, "
         + ", ".join(f"{name} {number}" for name, number in report.versions.items())
-        + ".",
+        + f". Made by `{report.made_by}`.",
         _lines([("", ""), ("---", "---"), *rows(report)]),
         "## All that was tried",
         _lines(tried),

@@ -38,6 +38,8 @@ class Plan:
 class Report:
     """What was found, and all that one must know to compare it with another."""
 
+    made_by: str
+    """The command, without addresses."""
     date: str
     commit: str
     machine: Mapping[str, Any]
@@ -73,7 +75,7 @@ class Report:
         return plain
 
 
-def bench(prober: Prober, plan: Plan, say: Callable[[str], None]) -> Report:
+def bench(prober: Prober, plan: Plan, say: Callable[[str], None], *, made_by: str) -> Report:
     """Takes minutes. `say` is told of each probe in a line. See `check` first.
 
     Raises ConfigError where a source cannot be read or the service does not start.
@@ -100,6 +102,7 @@ def bench(prober: Prober, plan: Plan, say: Callable[[str], None]) -> Report:
     if 0 < less < held:
         holds(less, plan.seconds)
     return Report(
+        made_by=made_by,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit_here(),
         machine=machine(),

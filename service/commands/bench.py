@@ -1,5 +1,6 @@
 """`throng bench`."""
 
+import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -10,8 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+UNTOLD = ("sources", "server_pid", "out")  # addresses, and what is of this machine alone
+
 
 def bench(  # noqa: PLR0913  # a command's options are its arguments
+    context: typer.Context,
     sources: Annotated[
         list[str] | None,
         typer.Argument(metavar="[SOURCE]...", help="Files or rtsp:// [default: a drawn clip]."),
@@ -54,9 +58,22 @@ def bench(  # noqa: PLR0913  # a command's options are its arguments
     if not sources:
         drawn = [str(clips.clip_of(size))]
         prober = replace(prober, load=replace(asked, sources=drawn))
-    found = report.bench(prober, plan, partial(print, flush=True))
+    found = report.bench(prober, plan, partial(print, flush=True), made_by=as_given(context))
     console.print(page.table(found))
     for path in page.save(found, folder):
         console.print(f"saved {path}", markup=False, soft_wrap=True)
     if not found.held:
         raise typer.Exit(1)
+
+
+def as_given(context: typer.Context) -> str:
+    """The command, with the kinds of its sources in place of their addresses."""
+    from service.ingest import kind_of  # what `--help` need not load
+
+    words = ["throng", "bench", *(kind_of(one).upper() for one in context.params["sources"] or ())]
+    for option in context.command.params:
+        name = option.name or ""
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE" and name not in UNTOLD:
+            words += [option.opts[0], str(context.params[name])]
+    return shlex.join(words)

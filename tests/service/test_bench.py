@@ -5,8 +5,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
+import typer
 import yaml
 
 from deploy.bundle import ZOO
@@ -19,6 +21,8 @@ from service.bench.probe import Delivered, Fresh, Probe, Prober
 from service.bench.processor import STAGES, Memory, Share, descendants
 from service.bench.report import Plan, Report, bench, check
 from service.bench.serving import Load, arriving
+from service.commands.bench import as_given
+from service.commands.bench import bench as command
 from service.settings import Settings
 from tests.running import ROOT
 
@@ -63,14 +67,16 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 
 def found_by(prober: Prober, plan: Plan) -> Report:
-    return bench(prober, plan, lambda _: None)
+    return bench(prober, plan, lambda _: None, made_by="throng bench --cameras 10")
 
 
 def test_what_the_search_finds_is_confirmed_and_measured_at_part_of_the_load(
     scripted: Scripted,
 ) -> None:
     lines: list[str] = []
-    found = bench(scripted, Plan(start=4, most=64, seconds=60.0, part=0.7), lines.append)
+    found = bench(
+        scripted, Plan(start=4, most=64, seconds=60.0, part=0.7), lines.append, made_by=""
+    )
     tried = [(one.cameras, one.seconds, one.held) for one in found.probes]
     assert tried == [
         (4, 15.0, True), (8, 15.0, True), (16, 15.0, False), (12, 15.0, False), (10, 15.0, True),
@@ -137,6 +143,17 @@ def test_a_report_is_three_files_that_give_no_address_away(
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_command_is_told_with_what_was_given_and_no_address() -> None:
+    app = typer.Typer()
+    app.command()(command)
+    given = [SOURCE, "a.mp4", "--rate", "5", "--decode", "all", "--out", "/home/viewer"]
+    with typer.main.get_command(app).make_context("bench", given) as context:
+        assert (
+            as_given(cast("typer.Context", context))
+            == "throng bench RTSP FILE --rate 5.0 --decode all"
+        )
+
+
 def test_without_matplotlib_there_is_no_plot(
     scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +165,7 @@ def test_without_matplotlib_there_is_no_plot(
 def test_the_page_says_what_was_asked_held_and_used(scripted: Scripted) -> None:
     text = markdown(found_by(scripted, Plan(cameras=10)))
     for line in (
+        "Made by `throng bench --cameras 10`.",
         "| cameras held | 10 |",
         "| model | throng-m on openvino (int8) |",
         "| decoding every picture | 200.0 cameras, 2000 by key frames only |",
@@ -198,7 +216,9 @@ def test_cameras_come_in_groups_and_in_the_end_all(
 def test_a_small_real_run_holds_two_cameras_and_leaves_nothing_behind(tmp_path: Path) -> None:
     clip = drawn(Clip(640, 360, mbit_s=0.5, seconds=2.0), tmp_path)
     others = set(descendants(os.getpid()))
-    found = bench(Prober(Load([str(clip)])), Plan(cameras=2, seconds=3.0, part=0.5), print)
+    found = bench(
+        Prober(Load([str(clip)])), Plan(cameras=2, seconds=3.0, part=0.5), print, made_by=""
+    )
     assert set(descendants(os.getpid())) <= others
     assert found.held == 2, found.full.why
     assert 0.2 < found.cold_start_s < 30
