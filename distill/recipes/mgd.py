@@ -1,11 +1,11 @@
 """MGD's table: throng-m with 5, 10 or 40 % of the labels of parts A and B, and its controls.
 
-Students see as many crops in every row, half of them without labels but in `supervised`. Their
-teachers see the labelled pictures alone, as many crops of them as MGD's student does: published
-ones learn without labels, too, by cross pseudo supervision, and ours by the mean teacher came out
-no better than the student alone (`distill/results/2026-11-22T165344-mgd.md`). What is chosen by
-`val` is chosen by more labels than 5 % are, as published numbers are too: each run keeps its last
-checkpoint beside its best.
+Students see as many crops in every row, half of them without labels but in `supervised`; those of
+`labelled` see the labelled half alone, which shows what the other half adds. Teachers see labelled
+pictures alone, as many crops of them as MGD's student: published ones learn without labels, too, by
+cross pseudo supervision, and ours by the mean teacher came out no better than the student alone
+(`distill/results/2026-11-22T165344-mgd.md`). What is chosen by `val` is chosen by more labels than
+5 % are, as published numbers are too: each run keeps its last checkpoint beside its best.
 """
 
 from dataclasses import replace
@@ -34,6 +34,21 @@ def supervised_10() -> Recipe:
 def supervised_40() -> Recipe:
     """The labelled pictures alone."""
     return _student(40)
+
+
+def labelled_5() -> Recipe:
+    """As many labelled crops as the rows below see, and no others."""
+    return replace(_student(5), batch=round(LABELLED * BATCH))
+
+
+def labelled_10() -> Recipe:
+    """As many labelled crops as the rows below see, and no others."""
+    return replace(_student(10), batch=round(LABELLED * BATCH))
+
+
+def labelled_40() -> Recipe:
+    """As many labelled crops as the rows below see, and no others."""
+    return replace(_student(40), batch=round(LABELLED * BATCH))
 
 
 def mean_teacher_5() -> Recipe:
