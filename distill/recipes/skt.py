@@ -4,7 +4,8 @@ the same students taught.
 Teaching is dear without a GPU, so a student is taught for a fifth of its crops. Those of most rows
 learn from head points alone first, and go on from there taught or not: they have one start (a
 seed), and then see the same crops in the same order. Others are taught first, from scratch, and go
-on alone: they see as many crops. Published: taught from scratch, and to the end.
+on alone: they see as many crops, and counted better, so the students of BL and SANet learn so.
+Published: taught from scratch, and to the end.
 """
 
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ def skt_taught() -> Recipe:
 
 def skt_early() -> Recipe:
     """skt-taught goes on with head points alone, for as long as quarter."""
-    return replace(quarter(), starts_from="skt-taught")
+    return _long(skt_untaught(), starts_from="skt-taught")
 
 
 def skt_untaught() -> Recipe:
@@ -105,7 +106,7 @@ def skt_untaught() -> Recipe:
 
 def skt_untaught_early() -> Recipe:
     """skt-untaught goes on as skt-early does: its control, of the same two stages."""
-    return replace(quarter(), starts_from="skt-untaught")
+    return _long(skt_untaught(), starts_from="skt-untaught")
 
 
 def half() -> Recipe:
@@ -186,19 +187,24 @@ def bl() -> Recipe:
     return replace(csrnet(), net="bl", method_arguments={"loss": "bayesian"})
 
 
-def bl_quarter() -> Recipe:
-    """1/4-BL from scratch and head points alone: where bl-plain and bl-skt start."""
-    return replace(quarter(), net="bl", method_arguments={"loss": "bayesian"})
+def bl_untaught() -> Recipe:
+    """1/4-BL from scratch and head points alone, for as long as bl-taught."""
+    return replace(skt_untaught(), net="bl", method_arguments={"loss": "bayesian"})
 
 
-def bl_plain() -> Recipe:
-    """1/4-BL goes on with head points alone: the control of bl-skt."""
-    return _alone(bl_quarter(), starts_from="bl-quarter")
+def bl_untaught_early() -> Recipe:
+    """bl-untaught goes on: the control of bl-early, of the same two stages."""
+    return _long(bl_untaught(), starts_from="bl-untaught")
 
 
-def bl_skt() -> Recipe:
-    """1/4-BL with all of SKT."""
-    return _taught(bl_plain(), by="bl", layers=BL)
+def bl_taught() -> Recipe:
+    """1/4-BL from scratch with all of SKT: where bl-early starts."""
+    return _taught(bl_untaught(), by="bl", layers=BL)
+
+
+def bl_early() -> Recipe:
+    """bl-taught goes on with head points alone."""
+    return _long(bl_untaught(), starts_from="bl-taught")
 
 
 def sanet() -> Recipe:
@@ -206,19 +212,24 @@ def sanet() -> Recipe:
     return replace(csrnet(), net="sanet", trunk_weights="", frozen=(), rate=1e-3)
 
 
-def sanet_quarter() -> Recipe:
-    """1/4-SANet from scratch and head points alone: where sanet-plain and sanet-skt start."""
-    return replace(quarter(), net="sanet", rate=1e-3)
+def sanet_untaught() -> Recipe:
+    """1/4-SANet from scratch and head points alone, for as long as sanet-taught."""
+    return replace(skt_untaught(), net="sanet", rate=1e-3)
 
 
-def sanet_plain() -> Recipe:
-    """1/4-SANet goes on with head points alone: the control of sanet-skt."""
-    return _alone(sanet_quarter(), starts_from="sanet-quarter")
+def sanet_untaught_early() -> Recipe:
+    """sanet-untaught goes on: the control of sanet-early, of the same two stages."""
+    return _long(sanet_untaught(), starts_from="sanet-untaught")
 
 
-def sanet_skt() -> Recipe:
-    """1/4-SANet with all of SKT."""
-    return _taught(sanet_plain(), by="sanet", layers=SANET)
+def sanet_taught() -> Recipe:
+    """1/4-SANet from scratch with all of SKT: where sanet-early starts."""
+    return _taught(sanet_untaught(), by="sanet", layers=SANET)
+
+
+def sanet_early() -> Recipe:
+    """sanet-taught goes on with head points alone."""
+    return _long(sanet_untaught(), starts_from="sanet-taught")
 
 
 def _start(net_arguments: dict[str, Any]) -> Recipe:
@@ -231,6 +242,16 @@ def _start(net_arguments: dict[str, Any]) -> Recipe:
         steps=START_STEPS,
         batch=BATCH,
         rate=START_RATE,
+    )
+
+
+def _long(short: Recipe, *, starts_from: str) -> Recipe:
+    """The run of that name, taught or not, goes on for as long as `quarter`, which it is like."""
+    return replace(
+        short,
+        starts_from=starts_from,
+        steps=START_STEPS,
+        evaluate_every=quarter().evaluate_every,
     )
 
 
