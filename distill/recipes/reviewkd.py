@@ -3,13 +3,18 @@
 The controls are `quarter`, and `third`, whose compute is 1.76 times that (two reviews: 1.65). Rows
 with an instruction start from an encoder that was instructed for `INSTRUCTION_STEPS` and have so
 many steps less: every student of this table sees the same number of crops.
+
+The review as a plug-in: nets that have learned go on with it, CSRNet and the `throng-m` that ships
+(`runs/throng-m/last.safetensors`, and that of `throng-m-1`, is then
+`deploy/zoo/throng-m/weights.safetensors`).
 """
 
 from dataclasses import replace
 from typing import Any
 
 from distill.recipes import Recipe, Teacher
-from distill.recipes.skt import FROZEN, START_STEPS, csrnet, quarter
+from distill.recipes.skt import START_STEPS, csrnet, quarter
+from distill.recipes.throng_m import throng_m
 
 INSTRUCTION_STEPS = START_STEPS // 4
 HEAVY_STEPS, HEAVY_RATE = 1_000, 5e-5
@@ -50,21 +55,38 @@ def reviewkd_twice() -> Recipe:
 
 def csrnet_review() -> Recipe:
     """The review as a plug-in: the trained heavy net goes on with it."""
-    goes_on = replace(
-        csrnet(),
-        trunk_weights="",
-        frozen=tuple(f"net.{name}" for name in FROZEN),
-        starts_from="csrnet",
-        steps=HEAVY_STEPS,
-        rate=HEAVY_RATE,
-        evaluate_every=500,
-    )
-    return _reviewed(goes_on, passes=1, method="review")
+    return _plugged_in(csrnet(), starts_from="csrnet", passes=1)
 
 
 def csrnet_again() -> Recipe:
     """Its control: the heavy net goes on for as long without a review."""
-    return _reviewed(csrnet_review(), passes=0, method="review")
+    return _plugged_in(csrnet(), starts_from="csrnet", passes=0)
+
+
+def throng_m_review() -> Recipe:
+    """The same with the student that ships: throng-m goes on with a review."""
+    return _plugged_in(throng_m(), starts_from="throng-m", passes=1)
+
+
+def throng_m_again() -> Recipe:
+    """Its control: throng-m goes on for as long without a review."""
+    return _plugged_in(throng_m(), starts_from="throng-m", passes=0)
+
+
+def _plugged_in(learned: Recipe, *, starts_from: str, passes: int) -> Recipe:
+    """The run of that name, which is of this recipe, goes on slowly."""
+    goes_on = replace(
+        learned,
+        trunk_weights="",
+        frozen=tuple(f"net.{name}" for name in learned.frozen),
+        starts_from=starts_from,
+        steps=HEAVY_STEPS,
+        rate=HEAVY_RATE,
+        warmup=100,
+        average=0.995,  # over a fifth of these steps: little is left of what it started from
+        evaluate_every=HEAVY_STEPS // 2,
+    )
+    return _reviewed(goes_on, passes=passes, method="review")
 
 
 def _both(*, passes: int) -> Recipe:
@@ -79,5 +101,5 @@ def _both(*, passes: int) -> Recipe:
 
 
 def _reviewed(recipe: Recipe, *, passes: int, method: str) -> Recipe:
-    arguments: dict[str, Any] = {"net": "csrnet", **recipe.net_arguments, "passes": passes}
+    arguments: dict[str, Any] = {"net": recipe.net, **recipe.net_arguments, "passes": passes}
     return replace(recipe, net="reviewed", net_arguments=arguments, method=method)

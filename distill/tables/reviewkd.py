@@ -10,6 +10,7 @@ HEAVY, AGAIN, REVIEWED = (
     "CSRNet, trained on",
     "CSRNet, trained on with a review",
 )
+SHIPPED_AGAIN, SHIPPED_REVIEWED = "throng-m, trained on", "throng-m, trained on with a review"
 
 table = Table(
     title="ReviewKD: instruction and review",
@@ -27,6 +28,8 @@ that computes more? All students see equally many crops, those of the instructio
         Row(HEAVY, ("csrnet",)),
         Row(AGAIN, ("csrnet-again",)),
         Row(REVIEWED, ("csrnet-review",)),
+        Row(SHIPPED_AGAIN, ("throng-m-again", "throng-m-again-1")),
+        Row(SHIPPED_REVIEWED, ("throng-m-review", "throng-m-review-1")),
     ),
     compared=(
         (BOTH, PLAIN),
@@ -35,6 +38,7 @@ that computes more? All students see equally many crops, those of the instructio
         (BOTH, WIDER),
         (BOTH, HEAVY),
         (REVIEWED, AGAIN),
+        (SHIPPED_REVIEWED, SHIPPED_AGAIN),
     ),
     scattered=(HEAVY, PLAIN, BOTH),
 )
