@@ -24,7 +24,7 @@ from service.pacing import Pace, keep_pace
 from service.parts import Parts
 from service.problems import Problem
 from service.reader.readers import Readers
-from service.routes import cameras, counts, health, live, page
+from service.routes import answers, cameras, counts, health, live, page
 from service.settings import Camera, Settings
 
 DRAIN_S = 3.0
@@ -102,6 +102,7 @@ def create_app(
         summary="Counts people.",
         description=DESCRIPTION,
         lifespan=lifespan,
+        responses=answers.problems("internal"),  # any route may have a bug
         docs_url=None,  # ours is in `service/page`: FastAPI's pages call other people's servers
         redoc_url=None,
     )
