@@ -1,6 +1,7 @@
 """Make every camera fault against a running service, and write the table of what came of it.
 
-python -m tests.faults                       all faults: service/results/faults.md, if none failed
+python -m tests.faults                       all faults, and cameras that come and go a thousand
+                                             times: service/results/faults.md, if none failed
 python -m tests.faults -k stall              some of them, any option of pytest: printed only
 python -m tests.faults soak --minutes 30     memory over time: service/results/*-soak-*
 """
@@ -18,6 +19,7 @@ import pytest
 from tests.faults import figures, soak
 
 HERE = Path(__file__).parent
+CYCLES = "1000"  # of `test_leaks`: tests alone make fewer
 
 
 def faults(options: list[str]) -> int:
@@ -29,6 +31,7 @@ def faults(options: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
         os.environ["THRONG_FAULT_FIGURES"] = str(path)
+        os.environ.setdefault("THRONG_LEAK_CYCLES", CYCLES)
         code = pytest.main([str(HERE), "-m", "slow", "-v", *options], plugins=[outcomes])
         measured = figures.load(path) if path.exists() else []
     page = figures.page(measured, outcomes)
