@@ -10,8 +10,8 @@ table = Table(
     title="SKT: BL and SANet and their students",
     says="""Does what SKT does for CSRNet's student hold for nets of another build? The layers that
 these students are shown are not published: they were chosen as CSRNet's are. They are taught from
-scratch for a fifth of their crops, which gave CSRNet's student most. One seed each. The paper's
-numbers, on the official test of part A: BL 61.5, 1/4-BL with SKT 62.7.""",
+scratch for a fifth of their crops, and go on alone; their controls have the same two stages. One
+seed each. The paper's numbers, on the official test of part A: BL 61.5, 1/4-BL with SKT 62.7.""",
     rows=(
         Row(BL, ("bl",)),
         Row(BL_ALONE, ("bl-untaught-early",)),

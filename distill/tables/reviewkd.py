@@ -17,7 +17,8 @@ table = Table(
     says="""Only the abstract of the paper is known to us; every formula is ours. It claims that a
 student with both phases beats its teacher, and that a review helps heavy nets without a further
 parameter. Does each phase help at equal crops? A review decodes twice: does it beat a wider student
-that computes more? All students see equally many crops, those of the instruction included.""",
+that computes more? All students see equally many crops, those of the instruction included. The rows
+of throng-m go on from the weights that ship, whose own crops are not counted here.""",
     rows=(
         Row(PLAIN, ("quarter", "quarter-1", "quarter-2")),
         Row(INSTRUCTED, ("reviewkd-instruct", "reviewkd-instruct-1", "reviewkd-instruct-2")),
