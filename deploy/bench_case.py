@@ -138,7 +138,7 @@ def _memory_mb() -> Iterator[tuple[str, float]]:
     for line in Path("/proc/self/status").read_text("ascii").splitlines():
         if line.startswith(("VmRSS:", "VmHWM:")):
             key, kib, _ = line.split()
-            yield key.rstrip(":"), int(kib) / 1024
+            yield key.rstrip(":"), int(kib) * 1024 / 1e6
 
 
 def main() -> None:

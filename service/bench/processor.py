@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+KIB_MB = 1024 / 1e6
 PROC = Path("/proc")
 
 STAGES = ("readers", "engine", "event loop", "workers", "history", "other threads")
@@ -185,12 +186,12 @@ def _busy_s() -> float:
 
 
 def _rss_mb(pid: int) -> float:
-    return _kib(PROC / str(pid) / "status", "VmRSS:") / 1024
+    return _kib(PROC / str(pid) / "status", "VmRSS:") * KIB_MB
 
 
 def _pss_mb(pid: int) -> float | None:
     try:
-        return _kib(PROC / str(pid) / "smaps_rollup", "Pss:") / 1024
+        return _kib(PROC / str(pid) / "smaps_rollup", "Pss:") * KIB_MB
     except OSError:
         return None
 

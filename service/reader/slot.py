@@ -1,8 +1,8 @@
 """One camera's frames from a reader process to the service, through memory that both have mapped.
 
 The memory has no name: it is a file descriptor, sent to the reader, and is gone with the last
-process that holds it. The writer never waits: it goes round three buffers, numbers what it writes,
-and who reads a buffer too late finds another number in it.
+process that holds it. The writer never waits: it fills two buffers in turn, numbers what it writes,
+and who reads a buffer too late, by two frames, finds another number in it.
 """
 
 import mmap
@@ -12,7 +12,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-BUFFERS = 3
+BUFFERS = 2
 HEAD_BYTES = 4096
 PACKET, ALIVE = 0, 1  # seconds of the monotonic clock, which all processes share
 
