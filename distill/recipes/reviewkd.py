@@ -1,8 +1,9 @@
 """ReviewKD's table on 1/4-CSRNet: {plain, instruction, review, both}, and 0, 1 or 2 reviews.
 
-The controls are `quarter`, and `third`, whose compute is 1.76 times that (two reviews: 1.65). Rows
-with an instruction start from an encoder that was instructed for `INSTRUCTION_STEPS` and have so
-many steps less: every student of this table sees the same number of crops.
+The controls are `quarter`, `reviewkd-untaught`, which has labels alone in two stages, as the rows
+with an instruction have, and `third`, whose compute is 1.76 times that of `quarter` (two reviews:
+1.65). Rows with an instruction start from an encoder that was instructed for `INSTRUCTION_STEPS`
+and have so many steps less: every student of this table sees the same number of crops.
 
 The review as a plug-in: nets that have learned go on with it, CSRNet and the `throng-m` that ships
 (`runs/throng-m/last.safetensors`, and that of `throng-m-1`, is then
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from distill.recipes import Recipe, Teacher
-from distill.recipes.skt import START_STEPS, csrnet, quarter
+from distill.recipes.skt import START_STEPS, csrnet, quarter, skt_untaught
 from distill.recipes.throng_m import throng_m
 
 INSTRUCTION_STEPS = START_STEPS // 4
@@ -51,6 +52,11 @@ def reviewkd() -> Recipe:
 def reviewkd_twice() -> Recipe:
     """Both, with two reviews."""
     return _both(passes=2)
+
+
+def reviewkd_untaught() -> Recipe:
+    """1/4-CSRNet with labels alone in the two stages of reviewkd-instruct: its control."""
+    return replace(quarter(), starts_from="skt-untaught", steps=START_STEPS - skt_untaught().steps)
 
 
 def csrnet_review() -> Recipe:

@@ -2,7 +2,8 @@
 
 from distill.tables import Row, Table
 
-PLAIN, BOTH = "1/4-CSRNet alone", "instruction and a review: ReviewKD"
+PLAIN, STAGES = "1/4-CSRNet alone", "1/4-CSRNet alone, in two stages"
+BOTH = "instruction and a review: ReviewKD"
 INSTRUCTED, LOOKED_AGAIN = "an instruction", "a review"
 WIDER = "1/3-CSRNet alone, 1.76 times the compute"
 HEAVY, AGAIN, REVIEWED = (
@@ -21,6 +22,7 @@ that computes more? All students see equally many crops, those of the instructio
 of throng-m go on from the weights that ship, whose own crops are not counted here.""",
     rows=(
         Row(PLAIN, ("quarter", "quarter-1", "quarter-2")),
+        Row(STAGES, ("reviewkd-untaught", "reviewkd-untaught-1", "reviewkd-untaught-2")),
         Row(INSTRUCTED, ("reviewkd-instruct", "reviewkd-instruct-1", "reviewkd-instruct-2")),
         Row(LOOKED_AGAIN, ("reviewkd-review",)),
         Row(BOTH, ("reviewkd", "reviewkd-1", "reviewkd-2")),
@@ -34,6 +36,8 @@ of throng-m go on from the weights that ship, whose own crops are not counted he
     ),
     compared=(
         (BOTH, PLAIN),
+        (INSTRUCTED, STAGES),
+        (BOTH, STAGES),
         (BOTH, INSTRUCTED),
         (LOOKED_AGAIN, PLAIN),
         (BOTH, WIDER),

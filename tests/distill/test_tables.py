@@ -15,7 +15,7 @@ import torch
 
 from distill.data import Sample
 from distill.lineage import sha256
-from distill.recipes import Part, recipe
+from distill.recipes import Part, Recipe, recipe
 from distill.tables import TABLES, Row, Table
 from distill.tables._measured import Made, Seen, measure, see
 from distill.tables._page import draw_worst, markdown, save
@@ -329,3 +329,19 @@ def test_the_runs_of_a_row_differ_in_their_seeds_and_in_whose_weights_they_begin
         ]
         assert all(one == alike[0] for one in alike)
         assert len({recipe(run).seed for run in row.runs}) == len(row.runs)
+
+
+@pytest.mark.parametrize("name", TABLES.names())
+def test_rows_of_one_net_are_compared_at_equal_crops_unless_they_say_otherwise(name: str) -> None:
+    rows = {row.name: [recipe(run) for run in row.runs] for row in TABLES[name].rows}
+    for first, second in TABLES[name].compared:
+        ours, theirs = rows[first], rows[second]
+        nets = [(some[0].net, some[0].net_arguments) for some in (ours, theirs)]
+        if nets[0] == nets[1] and "half the crops" not in second:
+            assert {_crops(one) for one in ours} == {_crops(one) for one in theirs}, (first, second)
+
+
+def _crops(one: Recipe) -> int:
+    """What it has seen at its end, with the runs that it started from."""
+    before = _crops(recipe(one.starts_from)) if one.starts_from else 0
+    return before + one.steps * one.batch
