@@ -23,7 +23,7 @@ from service.app import create_app, farewell
 from service.settings import Settings, load_settings
 
 LAST_S = 14.0  # from the signal to the end, whatever hangs
-M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h: a heap for each thread keeps 9 MB that nobody uses
+M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h: a heap for each thread keeps 7 MB that nobody uses
 
 Config = Annotated[
     Path | None,
