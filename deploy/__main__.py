@@ -11,13 +11,17 @@ from rich.table import Table
 
 from deploy import bench as speed
 from deploy import bench_page as page
+from deploy import compare_page as routes_page
 from deploy import parity as check
 from deploy.bench_nets import random_bundle
 from deploy.bundle import ZOO, ParityRow, open_bundle, shipped
 from deploy.card import lost_in_words
+from deploy.compare import compare
 from deploy.engines import BACKENDS, Backend, Builds, Precision, proven
 from deploy.export import export as export_bundle
+from deploy.quantise import crops_of
 from deploy.quantise import quantise as add_int8
+from deploy.routes import chosen as chosen_routes
 from models.commands import run_command
 from models.errors import ConfigError, EngineError
 from models.progress import tracked
@@ -105,6 +109,35 @@ def quantise(
     some = [picture for folder in pictures for picture in check.pictures_of(folder, limit=limit)]
     add_int8(opened, (picture.read() for picture in some))
     console.print(f"int8 added to bundle {opened.name}: {opened.folder}", soft_wrap=True)
+
+
+@app.command()
+def routes(
+    bundle: Annotated[
+        str, typer.Argument(help="A shipped bundle's name, or a folder (with a slash).")
+    ],
+    calibrate: Annotated[Path, typer.Option(help="Pictures to calibrate on: the split train.")],
+    pictures: Annotated[Path, typer.Option(help="A split of the data pack to be judged on: val.")],
+    route: Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many to calibrate on.")] = 64,
+    out: Annotated[Path | None, typer.Option(help="Save JSON and Markdown here.")] = None,
+) -> None:
+    """Compare ways to int8: ours, ONNX Runtime's, torchao's, NNCF's. The bundle stays as it is.
+
+    Each makes its graph from the same crops, and OpenVINO counts with it. The tools come with
+    `pip install 'throng[routes]'`; one that is not there is left out, and the table says so.
+    """
+    opened = open_bundle(bundle)
+    if out:
+        page.make(out)
+    some = check.pictures_of(calibrate, limit=limit)
+    crops = crops_of(picture.read() for picture in some)
+    compared = compare(
+        opened, chosen_routes(route or ()), crops=crops, pictures=check.pictures_of(pictures)
+    )
+    Console(width=WIDE, markup=False).print(routes_page.table(compared))
+    for path in routes_page.save(compared, out) if out else ():
+        console.print(f"saved {path}", soft_wrap=True)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from typing import Any
 
 import onnx
 import torch
+from torch import Tensor, nn
 
 from deploy.bundle import (
     MANIFEST,
@@ -96,23 +97,32 @@ def export(checkpoint: Path, *, counts: Sequence[Path], out: Path, name: str) ->
 
 def to_onnx(net: CountingNet) -> onnx.ModelProto:
     """The deployed form of a net: uint8 frames of any number and size in, people per cell out."""
-    multiple = net.spec.multiple
-    high, wide = (torch.export.Dim(side, min=2, max=LARGEST) for side in ("h", "w"))
-    sizes = {0: torch.export.Dim("N", min=1, max=64), 1: multiple * high, 2: multiple * wide}
-    frames_NHW3 = torch.zeros(2, 8 * multiple, 10 * multiple, 3, dtype=torch.uint8)
+    model = graph_of(Pixels(net).eval().requires_grad_(False), multiple=net.spec.multiple)
+    refuse_broken(model, MODEL)
+    return model
+
+
+def graph_of(pixels: nn.Module, *, multiple: int) -> onnx.ModelProto:
+    """What a module does to uint8 frames whose sides are multiples of so many pixels, as ONNX."""
+    frames_NHW3, sizes = free_sizes(multiple)
     with _quiet():
         program = torch.onnx.export(
-            Pixels(net).eval().requires_grad_(False), (frames_NHW3,), dynamo=True, verbose=False,
-            opset_version=OPSET, input_names=["frames"], output_names=["density"],
-            dynamic_shapes=(sizes,),
+            pixels, (frames_NHW3,), dynamo=True, verbose=False, opset_version=OPSET,
+            input_names=["frames"], output_names=["density"], dynamic_shapes=(sizes,),
         )  # fmt: skip
     if program is None:
         raise BundleError("torch gave no ONNX program")
     model: onnx.ModelProto = program.model_proto
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
-    refuse_broken(model, MODEL)
     return model
+
+
+def free_sizes(multiple: int) -> tuple[Tensor, dict[int, Any]]:
+    """Frames to trace a net with, and which of their sizes are free afterwards, by axis."""
+    high, wide = (torch.export.Dim(side, min=2, max=LARGEST) for side in ("h", "w"))
+    sizes = {0: torch.export.Dim("N", min=1, max=64), 1: multiple * high, 2: multiple * wide}
+    return torch.zeros(2, 8 * multiple, 10 * multiple, 3, dtype=torch.uint8), sizes
 
 
 def _fill(folder: Path, checkpoint: Path, *, validation: Validation, name: str) -> None:

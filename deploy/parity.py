@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from deploy.budget import excess, judged
-from deploy.bundle import Bundle, ParityRow
+from deploy.bundle import Bundle, InputRule, ParityRow
 from deploy.card import describe
 from deploy.engines import BACKENDS, Engine, Frames, Maps, Precision
 from models.checkpoint import load_checkpoint
@@ -84,7 +84,7 @@ def parity(
 
     Raises ParityError at once for a map of another shape, EngineError where an engine fails.
     """
-    net = _Net(bundle)
+    net, rule = _Net(bundle), bundle.manifest.input
     with ExitStack() as stack:
         rivals = [
             _Rival(stack.enter_context(closing(BACKENDS[name].load(bundle, precision=precision))))
@@ -94,9 +94,9 @@ def parity(
         counts = []
         for picture in pictures:
             image_HW3 = picture.read()
-            density_hw = net.density(image_HW3, net.run)
+            density_hw = density_by(net.run, image_HW3, rule)
             for rival in rivals:
-                rival.meet(net.density(image_HW3, rival.run), density_hw, picture.id)
+                rival.meet(density_by(rival.run, image_HW3, rule), density_hw, picture.id)
             counts.append(count(density_hw))
             seen.append(picture)
     if not counts:
@@ -130,25 +130,35 @@ def record(bundle: Bundle, rows: Sequence[ParityRow]) -> None:
     describe(bundle.folder, bundle.manifest.model_copy(update={"parity": table}))
 
 
+def density_by(run: Callable[[Frames], Maps], image_HW3: Image, rule: InputRule) -> Map:
+    """The cells that cover a picture, by whoever runs it."""
+    size = (image_HW3.shape[0], image_HW3.shape[1])
+    box = Letterbox.fit(size, box=size, multiple=rule.multiple)
+    maps_1hw = run(np.ascontiguousarray(pad(image_HW3, box.padded)[None]))
+    return box.crop(maps_1hw[0], rule.stride)
+
+
+def mae_lost(ours: Sequence[float], net: Sequence[float], true: Sequence[float]) -> float:
+    """By counts of the same pictures: the MAE of ours minus that of the net, relative to that."""
+    theirs = mae(predicted=net, true=true)
+    return (mae(predicted=ours, true=true) - theirs) / max(theirs, 1.0)
+
+
+def part_of(picture: Picture) -> str:
+    """The data set that a picture is of: the first word of its id."""
+    return picture.id.split("_")[0]
+
+
 class _Net:
     """The reference: the trained net in fp32."""
 
     def __init__(self, bundle: Bundle) -> None:
-        checkpoint = load_checkpoint(bundle.weights)
-        self._pixels = Pixels(checkpoint.net).eval()
-        self._spec = checkpoint.net.spec
+        self._pixels = Pixels(load_checkpoint(bundle.weights).net).eval()
 
     @torch.inference_mode()
     def run(self, frames_NHW3: Frames) -> Maps:
         maps: Maps = self._pixels(torch.from_numpy(frames_NHW3)).numpy()
         return maps
-
-    def density(self, image_HW3: Image, run: Callable[[Frames], Maps]) -> Map:
-        """The cells that cover the picture, by whoever runs it."""
-        size = (image_HW3.shape[0], image_HW3.shape[1])
-        box = Letterbox.fit(size, box=size, multiple=self._spec.multiple)
-        maps_1hw = run(np.ascontiguousarray(pad(image_HW3, box.padded)[None]))
-        return box.crop(maps_1hw[0], self._spec.stride)
 
 
 @dataclass
@@ -176,7 +186,7 @@ class _Rival:
     def row(self, net: Sequence[float], pictures: Sequence[Picture]) -> ParityRow:
         by_part: dict[str, list[int]] = {}
         for index, picture in enumerate(pictures):
-            by_part.setdefault(picture.id.split("_")[0], []).append(index)
+            by_part.setdefault(part_of(picture), []).append(index)
         true = [one.true for one in pictures if one.true is not None]
         judged = len(true) == len(pictures)
         gaps = np.abs(np.subtract(self.counts, net)) / np.maximum(net, 1.0)
@@ -186,20 +196,13 @@ class _Rival:
             pictures=len(net),
             worst_count_gap=float(gaps.max()),
             worst_cell_gap=self.cell_gap,
-            mae_lost=_mae_lost(self.counts, net, true) if judged else None,
+            mae_lost=mae_lost(self.counts, net, true) if judged else None,
             mae_lost_by_part={
-                part: _mae_lost(
-                    *([values[i] for i in which] for values in (self.counts, net, true))
-                )
+                part: mae_lost(*([values[i] for i in which] for values in (self.counts, net, true)))
                 for part, which in by_part.items()
                 if judged
             },
         )
-
-
-def _mae_lost(ours: Sequence[float], net: Sequence[float], true: Sequence[float]) -> float:
-    theirs = mae(predicted=net, true=true)
-    return (mae(predicted=ours, true=true) - theirs) / max(theirs, 1.0)
 
 
 def _indexed(index: Path) -> Iterator[Picture]:

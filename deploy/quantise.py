@@ -10,7 +10,7 @@ stays in float and is fitted again, in closed form, to what the net says of the 
 Shapes: N frames, H x W pixels, h x w cells, C channels.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from deploy.bundle import MODEL, MODEL_INT8, Bundle, digest_of
 from deploy.card import describe
+from deploy.engines import Frames
 from deploy.lint import LEAST_SCALE, refuse_broken
 from deploy.stem import pixels_as_channels
 from models.checkpoint import load_checkpoint
@@ -45,15 +46,36 @@ def quantise(bundle: Bundle, frames: Iterable[Image]) -> None:
 
     Raises DataError without pictures, BundleError where the net is of a kind that int8 cannot have.
     """
-    crops = list(_crops(frames))
+    crops = crops_of(frames)
+    model = int8_of(bundle, crops)
+    refuse_broken(model, MODEL_INT8)
+    put_int8(bundle, model, pictures=len(crops))
+
+
+def crops_of(frames: Iterable[Image]) -> list[Frames]:
+    """One square from anywhere in each picture, 1 x SIDE x SIDE x 3, always the same for the same
+    pictures. Raises DataError without pictures.
+    """
+    rng = np.random.default_rng(0)
+    crops = []
+    for frame_HW3 in frames:
+        height, width = (max(side, SIDE) for side in frame_HW3.shape[:2])
+        whole = pad(frame_HW3, (height, width))
+        y, x = rng.integers(0, height - SIDE + 1), rng.integers(0, width - SIDE + 1)
+        crops.append(whole[None, y : y + SIDE, x : x + SIDE].copy())
     if not crops:
         raise DataError("no pictures to calibrate on")
+    return crops
+
+
+def int8_of(bundle: Bundle, crops: Sequence[Frames]) -> onnx.ModelProto:
+    """A bundle's graph in int8. Raises BundleError for a net of a kind that int8 cannot have."""
     pixels = Pixels(load_checkpoint(bundle.weights).net).eval().requires_grad_(False)
     model = onnx.load(bundle.model("fp32"), load_external_data=False)
     *convs, head = _convs(model, pixels)
     seen = _Seen(pixels, convs, head)
     for crop_1HW3 in tracked("calibrating", total=len(crops))(crops):
-        seen.add(crop_1HW3)
+        seen.add(torch.from_numpy(crop_1HW3))
     scales = {conv.reads: seen.values[conv.name].scale() for conv in convs}
     fitted = seen.fit(tracked("fitting the head", total=len(crops))(crops), scales)
     names = [f"{head.name}.weight", f"{head.name}.bias"]
@@ -63,8 +85,37 @@ def quantise(bundle: Bundle, frames: Iterable[Image]) -> None:
     _insert(model, convs, scales)
     pixels_as_channels(model)
     onnx.checker.check_model(model, full_check=True)
-    refuse_broken(model, MODEL_INT8)
-    _write(bundle, model, pictures=len(crops))
+    return model
+
+
+def put_int8(bundle: Bundle, model: onnx.ModelProto, *, pictures: int) -> None:
+    """Make a graph that was calibrated on so many pictures the int8 of a bundle.
+
+    The manifest comes last. An older int8 leaves it first: at no moment does a hash lie.
+    """
+    folder, manifest = bundle.folder, bundle.manifest
+    without = manifest.model_copy(
+        update={
+            "precisions": {k: v for k, v in manifest.precisions.items() if k != "int8"},
+            "files": {k: v for k, v in manifest.files.items() if k != MODEL_INT8},
+            "parity": tuple(row for row in manifest.parity if row.precision != "int8"),
+            "calibrated_on": None,
+        }
+    )
+    partial = folder / f"{MODEL_INT8}.partial"
+    try:
+        onnx.save_model(model, partial, save_as_external_data=False)
+        if "int8" in manifest.precisions:
+            describe(folder, without)
+        partial.replace(folder / MODEL_INT8)
+    finally:
+        partial.unlink(missing_ok=True)
+    added = {
+        "precisions": {**without.precisions, "int8": MODEL_INT8},
+        "files": {**without.files, MODEL_INT8: digest_of(folder / MODEL_INT8)},
+        "calibrated_on": pictures,
+    }
+    describe(folder, without.model_copy(update=added))
 
 
 @dataclass(frozen=True)
@@ -147,7 +198,7 @@ class _Seen:
 
     @torch.inference_mode()
     def fit(
-        self, crops: Iterable[Tensor], scales: Mapping[str, float]
+        self, crops: Iterable[Frames], scales: Mapping[str, float]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The head's weight and bias that answer like the float net where the rest is rounded.
 
@@ -167,7 +218,7 @@ class _Seen:
         trained = np.concatenate([_flat(head.weight)[0], _bias(head)])
         normal, wanted = np.zeros((len(trained), len(trained))), np.zeros(len(trained))
         for crop_1HW3, answer in zip(crops, self._answers, strict=True):
-            self._pixels(crop_1HW3)
+            self._pixels(torch.from_numpy(crop_1HW3))
             read = np.pad(features.pop(), ((0, 0), (0, 1)), constant_values=1.0)
             rounded = read @ trained
             people = np.maximum(answer, rounded) > 0
@@ -178,16 +229,6 @@ class _Seen:
         fitted = trained + np.linalg.solve(normal + ridge * np.eye(len(trained)), wanted)
         shape = tuple(head.weight.shape)
         return fitted[:-1].reshape(shape).astype(np.float32), fitted[-1:].astype(np.float32)
-
-
-def _crops(frames: Iterable[Image]) -> Iterator[Tensor]:
-    """One square from anywhere in each picture, always the same for the same pictures."""
-    rng = np.random.default_rng(0)
-    for frame_HW3 in frames:
-        height, width = (max(side, SIDE) for side in frame_HW3.shape[:2])
-        whole = pad(frame_HW3, (height, width))
-        y, x = rng.integers(0, height - SIDE + 1), rng.integers(0, width - SIDE + 1)
-        yield torch.from_numpy(whole[None, y : y + SIDE, x : x + SIDE].copy())
 
 
 def _convs(model: onnx.ModelProto, pixels: Pixels) -> list[_Conv]:
@@ -265,33 +306,6 @@ def _replace_all(field: Any, values: Sequence[Any]) -> None:
     kept = list(values)
     del field[:]
     field.extend(kept)
-
-
-def _write(bundle: Bundle, model: onnx.ModelProto, *, pictures: int) -> None:
-    """The manifest comes last. An older int8 leaves it first: at no moment does a hash lie."""
-    folder, manifest = bundle.folder, bundle.manifest
-    without = manifest.model_copy(
-        update={
-            "precisions": {k: v for k, v in manifest.precisions.items() if k != "int8"},
-            "files": {k: v for k, v in manifest.files.items() if k != MODEL_INT8},
-            "parity": tuple(row for row in manifest.parity if row.precision != "int8"),
-            "calibrated_on": None,
-        }
-    )
-    partial = folder / f"{MODEL_INT8}.partial"
-    try:
-        onnx.save_model(model, partial, save_as_external_data=False)
-        if "int8" in manifest.precisions:
-            describe(folder, without)
-        partial.replace(folder / MODEL_INT8)
-    finally:
-        partial.unlink(missing_ok=True)
-    added = {
-        "precisions": {**without.precisions, "int8": MODEL_INT8},
-        "files": {**without.files, MODEL_INT8: digest_of(folder / MODEL_INT8)},
-        "calibrated_on": pictures,
-    }
-    describe(folder, without.model_copy(update=added))
 
 
 def _rounded(values: Tensor, step: float) -> Tensor:

@@ -7,7 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("throng", "av", "numpy", "onnxruntime", "openvino", "tensorrt", "torch")
+PACKAGES = (
+    "throng", "av", "nncf", "numpy", "onnxruntime", "openvino", "tensorrt", "torch", "torchao",
+)  # fmt: skip
 
 
 def machine() -> dict[str, Any]:
