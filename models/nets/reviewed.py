@@ -3,8 +3,11 @@ decoded again.
 
 The review phase of ReviewKD (Liu et al., arXiv 2206.05475), which is known by its abstract alone: a
 refined estimate from the learnt feature, without any further parameter. How it is made is inferred,
-all of it (our methods notes, 2.4): the gate, that it multiplies the latent, and that the same
-decoder runs again.
+all of it (our methods notes, 2.4): the emphasis, that it multiplies the latent, and that the same
+decoder runs again. The notes multiply a crowd by up to two. A decoder that has learned is to say
+the same of a feature and of twice that feature then, and CSRNet did not learn to
+(docs/distillation.md). Here a cell stands out from those around it, and features stay as large on
+the average as they were.
 """
 
 from collections.abc import Mapping
@@ -17,7 +20,8 @@ from torch.nn import functional as F
 from models.errors import ConfigError
 from models.nets import NETS, CountingNet, Look
 
-HALF = 0.1  # people per cell that open the gate half: a tight crowd at stride 8
+HALF = 0.1  # people per cell that count as half a crowd: a tight one at stride 8
+AROUND = 7  # cells a side, of the square that a cell is held against
 
 
 class Reviewed(CountingNet):
@@ -46,10 +50,10 @@ class Reviewed(CountingNet):
         """The first look and each review, `passes` + 1 in all."""
         looks = [self.net.decode(latent_NChw)]
         for _ in range(self.passes):
-            gate_N1hw = gate(looks[-1].density_N1hw)
-            if gate_N1hw.shape[2:] != latent_NChw.shape[2:]:
-                gate_N1hw = F.interpolate(gate_N1hw, size=latent_NChw.shape[2:], mode="nearest")
-            looks.append(self.net.decode(latent_NChw * (1 + gate_N1hw)))
+            factor_N1hw = emphasis(looks[-1].density_N1hw)
+            if factor_N1hw.shape[2:] != latent_NChw.shape[2:]:
+                factor_N1hw = F.interpolate(factor_N1hw, size=latent_NChw.shape[2:], mode="nearest")
+            looks.append(self.net.decode(latent_NChw * factor_N1hw))
         return looks
 
     def load_state_dict(
@@ -62,16 +66,19 @@ class Reviewed(CountingNet):
 
 
 @torch.no_grad()
-def gate(density_N1hw: Tensor) -> Tensor:
-    """How crowded a cell is, 0..1, without gradient.
+def emphasis(density_N1hw: Tensor) -> Tensor:
+    """By how much a cell is more crowded than those around it, 0.5 to 2, without gradient.
 
-    A cell's gate depends on that cell alone. Our notes measure it by the fullest cell of the frame:
-    then a crop's gates are wider open than those of the picture it is from (0.30 and 0.36 against
-    0.19 where people are, on crops of 256 px and whole pictures of parts A and B), and a decoder
-    that learns on crops meets features it has not seen.
+    It depends on the cells around alone. Our notes measure by the fullest cell of the frame: then
+    features of a crop are not those of the picture it is from, and a decoder that learns on crops
+    meets some that it has not seen.
     """
     people_N1hw = F.relu(density_N1hw)
-    return people_N1hw / (people_N1hw + HALF)
+    crowd_N1hw = people_N1hw / (people_N1hw + HALF)
+    around_N1hw = F.avg_pool2d(
+        crowd_N1hw, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False
+    )
+    return (1 + crowd_N1hw) / (1 + around_N1hw)
 
 
 net = Reviewed

@@ -11,7 +11,7 @@ from models.checkpoint import load_checkpoint, save_checkpoint
 from models.errors import ConfigError, DataError
 from models.nets import NETS, CountingNet, Pixels, latent_of, parameters_of
 from models.nets._blocks import DensityHead
-from models.nets.reviewed import Reviewed, gate
+from models.nets.reviewed import Reviewed, emphasis
 
 HEADED = ("densenet169", "mcnn", "resnet50", "sanet", "throng-m", "throng-s")
 QUICK: dict[str, dict[str, Any]] = {
@@ -251,22 +251,38 @@ def test_the_checkpoint_of_another_net_starts_no_review(tmp_path: Path) -> None:
         copy_weights(tmp_path, NETS["reviewed"](net="csrnet", ratio=16))
 
 
-def test_a_gate_opens_with_the_people_in_its_cell_whatever_the_rest_of_the_frame_holds() -> None:
-    crowd_11hw = torch.tensor([[0.9, 0.1], [0.0, -1.0]])[None, None]
-    torch.testing.assert_close(gate(crowd_11hw), torch.tensor([[[[0.9, 0.5], [0.0, 0.0]]]]))
-    assert torch.equal(gate(crowd_11hw[..., 1:]), gate(crowd_11hw)[..., 1:])
+def test_what_is_like_its_surroundings_has_no_emphasis_and_a_lone_cell_has_twice_theirs() -> None:
+    for people in (-1.0, 0.0, 0.9, 50.0):
+        alike_11hw = torch.full((1, 1, 9, 9), people)
+        torch.testing.assert_close(emphasis(alike_11hw), torch.ones(1, 1, 9, 9))
+    lone_11hw = torch.zeros(1, 1, 21, 21)
+    lone_11hw[..., 10, 10] = 0.9
+    factor_hw = emphasis(lone_11hw)[0, 0]
+    assert factor_hw[10, 10] == pytest.approx(1.9 / (1 + 0.9 / 49))
+    assert factor_hw[10, 11] == pytest.approx(1.0 / (1 + 0.9 / 49))
+    assert factor_hw[10, 14] == 1.0
+
+
+def test_emphasis_depends_on_the_cells_around_alone() -> None:
+    picture_11hw = torch.rand(1, 1, 20, 20)
+    crop_11hw = picture_11hw[..., :12, :12]
+    torch.testing.assert_close(
+        emphasis(crop_11hw)[..., :9, :9], emphasis(picture_11hw)[..., :9, :9]
+    )
 
 
 @pytest.mark.parametrize("name", ["bl", "mcnn"])
-def test_a_review_decodes_gated_features_and_no_gradient_flows_through_the_gate(name: str) -> None:
+def test_a_review_decodes_emphasised_features_and_no_gradient_flows_through_the_emphasis(
+    name: str,
+) -> None:
     torch.manual_seed(0)
     net = NETS["reviewed"](net=name, passes=1, **({"ratio": 16} if name == "bl" else {}))
     assert isinstance(net, Reviewed)
     latent = latent_of(net.encode(torch.randn(2, 3, 32, 32))).detach().requires_grad_()
     first, second = net.estimates(latent)
     assert torch.equal(net.decode(latent).density_N1hw, second.density_N1hw)
-    shown = F.interpolate(gate(first.density_N1hw), size=latent.shape[2:]).detach()
-    by_hand = net.net.decode(latent * (1 + shown)).density_N1hw
+    shown = F.interpolate(emphasis(first.density_N1hw), size=latent.shape[2:]).detach()
+    by_hand = net.net.decode(latent * shown).density_N1hw
     assert torch.equal(by_hand, second.density_N1hw)
     assert not torch.equal(first.density_N1hw, second.density_N1hw)
 
