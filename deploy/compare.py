@@ -5,6 +5,7 @@ Its processor time is that of a frame on one lane over bf16's (fp32's, where the
 bf16), in rounds that take turns: a ratio that other work on the machine alters little.
 """
 
+import os
 import shutil
 import tempfile
 import time
@@ -72,6 +73,8 @@ class Comparison:
     trained: str
     """The commit that the bundle was exported at."""
     crops: int
+    load_average: float
+    """Of the machine in the last minute, in which frames were timed."""
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
     rows: Sequence[Row]
@@ -118,12 +121,14 @@ def compare(
                 wanted = f"{error.name} is not installed (pip install 'throng[routes]')"
                 absent.append(Row(name, _said(route), {}, None, 0, error=wanted))
         rows = _rows(graphs, pictures, round_s)
+    load_average, *_ = os.getloadavg()
     return Comparison(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit_here(),
         bundle=bundle.name,
         trained=bundle.manifest.commit,
         crops=len(crops),
+        load_average=load_average,
         machine=machine(),
         versions=versions(),
         rows=[*rows, *absent],

@@ -41,7 +41,8 @@ def markdown(comparison: Comparison) -> str:
         f"Commit `{comparison.commit}`; the bundle was exported at `{comparison.trained}`. "
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, "
         + ", ".join(f"{name} {number}" for name, number in comparison.versions.items())
-        + f". Each route was calibrated on the same {comparison.crops} crops.",
+        + f". Each route was calibrated on the same {comparison.crops} crops. The load average was "
+        f"{comparison.load_average:.1f} at the end.",
         "\n".join(f"| {' | '.join(line)} |" for line in lines),
         "\n".join(f"- {row.name}: {row.error or row.what}" for row in comparison.rows),
         LEGEND,
