@@ -5,8 +5,10 @@ with an underscore are shared parts, not plug-ins.
 """
 
 import importlib
+import inspect
 import pkgutil
-from typing import Generic, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
 
 from models.errors import ConfigError
 
@@ -32,3 +34,14 @@ class Plugins(Generic[T]):
             raise ConfigError(f"{self.package} has no {name!r}; it has {', '.join(self.names())}")
         module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
         return cast("T", getattr(module, self.attribute))
+
+
+def functions_of(package: str) -> dict[str, Callable[..., Any]]:
+    """Every public function that a package's files define, by name, with dashes."""
+    found: dict[str, Callable[..., Any]] = {}
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        module = importlib.import_module(f"{package}.{info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and not name.startswith("_"):
+                found[name.replace("_", "-")] = function
+    return found

@@ -6,9 +6,6 @@ channel for weights, and the last convolution stays in float: in int8 it lost pa
 2 to 4 % more, whoever rounded it. A route whose package is not installed raises ImportError.
 """
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import onnx
 from deploy.bundle import Bundle
 from deploy.engines import Frames
 from models.errors import ConfigError
+from models.plugins import functions_of
 
 Crops = Sequence[Frames]  # each 1 x SIDE x SIDE x 3
 Route = Callable[[Bundle, Crops], onnx.ModelProto]
@@ -24,13 +22,7 @@ Route = Callable[[Bundle, Crops], onnx.ModelProto]
 
 def routes() -> dict[str, Route]:
     """By name. What a route does is the first line of its docstring."""
-    found: dict[str, Route] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for name, function in inspect.getmembers(module, inspect.isfunction):
-            if function.__module__ == module.__name__ and not name.startswith("_"):
-                found[name.replace("_", "-")] = function
-    return found
+    return functions_of(__name__)
 
 
 def chosen(names: Sequence[str]) -> dict[str, Route]:

@@ -4,16 +4,14 @@
 same with seed 2.
 """
 
-import importlib
-import inspect
 import json
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from distill.augment import Augmentation
 from models.errors import ConfigError
+from models.plugins import functions_of
 
 Fold = Literal["all", "train", "held"]
 SEEDS = tuple("123456789")
@@ -102,13 +100,7 @@ class Recipe:
 
 def recipes() -> dict[str, Callable[[], Recipe]]:
     """Every public function in this folder's files, by name."""
-    found: dict[str, Callable[[], Recipe]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for name, function in inspect.getmembers(module, inspect.isfunction):
-            if function.__module__ == module.__name__ and not name.startswith("_"):
-                found[name.replace("_", "-")] = function
-    return found
+    return functions_of(__name__)
 
 
 def recipe(name: str) -> Recipe:
