@@ -130,11 +130,9 @@ def routes(
     opened = open_bundle(bundle)
     if out:
         page.make(out)
-    some = check.pictures_of(calibrate, limit=limit)
-    crops = crops_of(picture.read() for picture in some)
-    compared = compare(
-        opened, chosen_routes(route or ()), crops=crops, pictures=check.pictures_of(pictures)
-    )
+    ways, judges = chosen_routes(route or ()), check.pictures_of(pictures)
+    crops = crops_of(one.read() for one in check.pictures_of(calibrate, limit=limit))
+    compared = compare(opened, ways, crops=crops, pictures=judges)
     Console(width=WIDE, markup=False).print(routes_page.table(compared))
     for path in routes_page.save(compared, out) if out else ():
         console.print(f"saved {path}", soft_wrap=True)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ import numpy as np
 from deploy.bundle import Bundle, open_bundle
 from deploy.engines import BACKENDS, Engine, Frames, Maps, Precision
 from deploy.lint import lint
-from deploy.parity import Picture, density_by, mae_lost, part_of
+from deploy.parity import Picture, by_part, density_by, mae_lost
 from deploy.quantise import put_int8
 from deploy.routes import Crops, Route
 from models.density import count
@@ -79,9 +79,6 @@ class Comparison:
     versions: Mapping[str, str]
     rows: Sequence[Row]
 
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class _Graph:
@@ -91,8 +88,8 @@ class _Graph:
     precision: Precision
     broken: int = 0
 
-    def load(self, lanes: int = 1) -> Engine:
-        return BACKENDS[ENGINE].load(self.bundle, precision=self.precision, lanes=lanes)
+    def load(self) -> Engine:
+        return BACKENDS[ENGINE].load(self.bundle, precision=self.precision, lanes=1)
 
 
 def compare(
@@ -117,7 +114,7 @@ def compare(
         for name, route in tracked("making graphs", total=len(routes))(routes.items()):
             try:
                 graphs.append(_int8(bundle, name, route, crops, Path(folder) / name))
-            except ImportError as error:
+            except ModuleNotFoundError as error:
                 wanted = f"{error.name} is not installed (pip install 'throng[routes]')"
                 absent.append(Row(name, _said(route), {}, None, 0, error=wanted))
         rows = _rows(graphs, pictures, round_s)
@@ -174,11 +171,8 @@ def _counts(graph: _Graph, pictures: Sequence[Picture]) -> list[float]:
 def _gaps(
     own: Sequence[float], reference: Sequence[float], pictures: Sequence[Picture]
 ) -> dict[str, Gap]:
-    by_part: dict[str, list[int]] = {}
-    for index, picture in enumerate(pictures):
-        by_part.setdefault(part_of(picture), []).append(index)
     gaps = {}
-    for part, which in by_part.items():
+    for part, which in by_part(pictures).items():
         ours, theirs = ([counts[i] for i in which] for counts in (own, reference))
         true = [pictures[i].true or 0.0 for i in which]
         gaps[part] = Gap(

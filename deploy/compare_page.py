@@ -1,6 +1,7 @@
 """A comparison of routes to int8 for people: a table and a Markdown page."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -18,7 +19,7 @@ def save(comparison: Comparison, folder: Path) -> list[Path]:
     date = comparison.date[:19].replace(":", "")
     stem = f"{date}-routes-{comparison.bundle}-{comparison.commit}"
     data, page = folder / f"{stem}.json", folder / f"{stem}.md"
-    data.write_text(json.dumps(comparison.plain(), indent=2) + "\n", encoding="utf-8")
+    data.write_text(json.dumps(asdict(comparison), indent=2) + "\n", encoding="utf-8")
     page.write_text(markdown(comparison), encoding="utf-8")
     return [data, page]
 
@@ -41,7 +42,8 @@ def markdown(comparison: Comparison) -> str:
         f"Commit `{comparison.commit}`; the bundle was exported at `{comparison.trained}`. "
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, "
         + ", ".join(f"{name} {number}" for name, number in comparison.versions.items())
-        + f". Each route was calibrated on the same {comparison.crops} crops. The load average was "
+        + f". Routes were calibrated on {comparison.crops} crops, or on some of them "
+        "where one says so. The load average was "
         f"{comparison.load_average:.1f} at the end.",
         "\n".join(f"| {' | '.join(line)} |" for line in lines),
         "\n".join(f"- {row.name}: {row.error or row.what}" for row in comparison.rows),

@@ -144,9 +144,12 @@ def mae_lost(ours: Sequence[float], net: Sequence[float], true: Sequence[float])
     return (mae(predicted=ours, true=true) - theirs) / max(theirs, 1.0)
 
 
-def part_of(picture: Picture) -> str:
-    """The data set that a picture is of: the first word of its id."""
-    return picture.id.split("_")[0]
+def by_part(pictures: Sequence[Picture]) -> dict[str, list[int]]:
+    """Which pictures are of which data set: the first word of their ids."""
+    parts: dict[str, list[int]] = {}
+    for index, picture in enumerate(pictures):
+        parts.setdefault(picture.id.split("_")[0], []).append(index)
+    return parts
 
 
 class _Net:
@@ -184,9 +187,6 @@ class _Rival:
         )  # keeps NaN
 
     def row(self, net: Sequence[float], pictures: Sequence[Picture]) -> ParityRow:
-        by_part: dict[str, list[int]] = {}
-        for index, picture in enumerate(pictures):
-            by_part.setdefault(part_of(picture), []).append(index)
         true = [one.true for one in pictures if one.true is not None]
         judged = len(true) == len(pictures)
         gaps = np.abs(np.subtract(self.counts, net)) / np.maximum(net, 1.0)
@@ -199,7 +199,7 @@ class _Rival:
             mae_lost=mae_lost(self.counts, net, true) if judged else None,
             mae_lost_by_part={
                 part: mae_lost(*([values[i] for i in which] for values in (self.counts, net, true)))
-                for part, which in by_part.items()
+                for part, which in by_part(pictures).items()
                 if judged
             },
         )

@@ -1,9 +1,9 @@
 """Ways to an int8 graph, for `deploy.compare`: every public function in this folder's files is one.
 
 It gets a bundle and crops to calibrate on, and gives a graph that takes what the bundle's own
-takes; the bundle stays as it is. What is multiplied is int8, symmetric, with a scale an output
-channel for weights, and the last convolution stays in float: in int8 it lost part B of validation
-2 to 4 % more, whoever rounded it. A route whose package is not installed raises ImportError.
+takes; the bundle stays as it is. What convolutions multiply has 8 bits, with a scale an output
+channel for weights, and the last convolution stays in float. A route whose package is not installed
+raises ModuleNotFoundError.
 """
 
 from collections.abc import Callable, Sequence

@@ -72,7 +72,7 @@ def test_a_row_says_how_far_its_counts_are_from_those_of_the_fp32_graph(
 
 
 def test_a_route_without_its_package_is_a_row_that_says_how_to_get_it(
-    compared: Comparison, tmp_path: Path
+    compared: Comparison,
 ) -> None:
     row = compared.rows[-1]
     assert row.error == "abacus is not installed (pip install 'throng[routes]')"
