@@ -46,7 +46,7 @@ class Grid:
         ):
             if not self.precisions or precision in self.precisions:
                 yield Case(
-                    str(bundle.folder), engine, precision, height=height, width=width,
+                    str(bundle.folder.resolve()), engine, precision, height=height, width=width,
                     batch=batch, lanes=lanes, rounds=self.rounds, round_s=self.round_s,
                 )  # fmt: skip
 

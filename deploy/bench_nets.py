@@ -16,7 +16,7 @@ from deploy.export import to_onnx
 from deploy.quantise import quantise
 from models.checkpoint import save_checkpoint
 from models.errors import BundleError, ConfigError
-from models.interval import IntervalTable
+from models.interval import Bin, IntervalTable
 from models.nets import NETS, CountingNet, parameters_of
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def random_bundle(spec: str, folder: Path) -> Bundle:
         precisions={"fp32": MODEL},
         files={file: digest_of(folder / file) for file in (MODEL, WEIGHTS)},
         validation={},
-        interval=IntervalTable(coverage=0.0, pictures=0, bins=()),
+        interval=IntervalTable(coverage=0.0, pictures=0, bins=(Bin(up_to=None, below=1, above=1),)),
         training=Training(data=(), licence="random weights", steps=0, recipe={}),
     )
     describe(folder, manifest)
@@ -77,6 +77,9 @@ def gmac(model: Path, *, height: int, width: int) -> float:
         if node.op_type == "Conv":
             _, c_in, *kernel = weights[node.input[1]]  # c_in is that of one group already
             total += prod(sizes[node.output[0]]) * c_in * prod(kernel)
+        elif node.op_type == "ConvTranspose":  # each input goes to a kernel of outputs
+            _, c_out, *kernel = weights[node.input[1]]
+            total += prod(sizes[node.input[0]]) * c_out * prod(kernel)
     return total / 1e9
 
 

@@ -13,7 +13,6 @@ from rich.table import Column, Table
 
 from deploy.bench import Row, Run
 from deploy.bench_case import Measured
-from models.errors import ConfigError
 
 HEAD = (
     "model", "engine", "size", "batch", "lanes", "frames/s", "p50 ms", "p99 ms", "CPU ms/frame",
@@ -21,14 +20,6 @@ HEAD = (
 )  # fmt: skip
 PANELS = 3  # of the plot, side by side
 MARKERS = {"fp32": "o", "fp16": "D", "bf16": "s", "int8": "^"}
-
-
-def make(folder: Path) -> None:
-    """Before hours of measuring. Raises ConfigError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {folder} cannot be a folder: {error.strerror}") from error
 
 
 def save(run: Run, folder: Path, *, reference: str | None = None) -> list[Path]:

@@ -16,11 +16,15 @@ MEASURED = ("int8",)
 """Graphs of their own, made from some pictures: not used before they were compared with the net.
 Other precisions compute the fp32 graph more coarsely, and a bundle may come to a machine whose
 engines nobody has compared yet."""
+LEAST_PICTURES = 20
+"""A figure of fewer proves nothing."""
 
 
 def judged(row: ParityRow) -> bool:
-    """Does any figure of the row have a budget? Without true counts only fp32 has one."""
-    return any(_figures(row))
+    """Does any figure of the row have a budget? Without true counts only fp32 has one, and on few
+    pictures none.
+    """
+    return row.pictures >= LEAST_PICTURES and any(_figures(row))
 
 
 def excess(row: ParityRow) -> str | None:
@@ -33,12 +37,13 @@ def excess(row: ParityRow) -> str | None:
 
 def unproven(bundle: Bundle, engine: str, precision: str) -> str | None:
     """Why an engine may not run the bundle in a precision, by the manifest; None where it may."""
+    remedy = f"`throng-deploy parity {bundle.folder.resolve()} --pictures FOLDER`"
     rows = [r for r in bundle.manifest.parity if (r.engine, r.precision) == (engine, precision)]
     for row in rows:
         if over := excess(row):
-            return f"{over}: export the bundle again, then `throng-deploy parity {bundle.name}`"
+            return f"{over}: export the bundle again, then {remedy}"
     if precision in MEASURED and not any(map(judged, rows)):
-        return f"it was never held to the net: run `throng-deploy parity {bundle.name}`"
+        return f"it was never held to the net: run {remedy}"
     return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, field_validator
 
 from models.errors import BundleError
 from models.interval import IntervalTable
@@ -30,8 +30,8 @@ class _Frozen(BaseModel):
 class InputRule(_Frozen):
     """uint8 RGB frames, N x H x W x 3; normalisation is inside the graph."""
 
-    stride: int
-    multiple: int
+    stride: PositiveInt
+    multiple: PositiveInt
     layout: Literal["NHWC"] = "NHWC"
     colour: Literal["RGB"] = "RGB"
     dtype: Literal["uint8"] = "uint8"
@@ -91,6 +91,13 @@ class Manifest(_Frozen):
     calibrated_on: int | None = None
     """From so many pictures the int8 model was made, where there is one."""
 
+    @field_validator("precisions")
+    @classmethod
+    def _each_its_own(cls, precisions: Mapping[str, str]) -> Mapping[str, str]:
+        if "fp32" not in precisions or len(set(precisions.values())) < len(precisions):
+            raise ValueError(f"wanted fp32, and a file for each, not {dict(precisions)}")
+        return precisions
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -139,8 +146,9 @@ def _open(name: str, zoo: Path) -> Bundle:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{folder / MANIFEST}: {where}: {first['msg']}") from error
+        where = ": ".join([str(folder / MANIFEST), ".".join(map(str, first["loc"]))]).rstrip(": ")
+        newer = " (made by a newer throng?)" if first["loc"] == ("schema_version",) else ""
+        raise BundleError(f"{where}: {first['msg']}{newer}") from error
     for file, digest in manifest.files.items():
         _check(folder, file, digest)
     for file in manifest.precisions.values():
@@ -159,7 +167,7 @@ def digest_of(path: Path) -> str:
 
 def _check(folder: Path, file: str, digest: str) -> None:
     path = folder / file
-    if path.resolve().parent != folder.resolve():
+    if "\0" in file or path.resolve().parent != folder.resolve():
         raise BundleError(f"{folder / MANIFEST} names {file!r}, which is outside the bundle")
     if not path.is_file():
         raise BundleError(f"{path} is missing: the bundle is not whole")

@@ -6,6 +6,7 @@ from typing import Any
 
 from deploy.bundle import MANIFEST, Manifest, ParityRow
 from models.interval import OFFSET
+from models.whole import write_text
 
 CARD = "README.md"
 LICENCE = "research data; clear it, or retrain on your own pictures, before commercial use"
@@ -26,8 +27,8 @@ SPLITS = {"train_brt": "brt", "train_empty": "dtd", "train_rendered": "unity"}
 
 def describe(folder: Path, manifest: Manifest) -> None:
     """Write the card, then, last, the manifest; each replaces the old one at once."""
-    _replace(folder / CARD, card(manifest))
-    _replace(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    write_text(folder / CARD, card(manifest))
+    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
 
 
 def part_in_words(part: Mapping[str, Any]) -> str:
@@ -182,9 +183,3 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Markdown; all columns but the first are numbers."""
     lines = (head, ("---", *("---:" for _ in head[1:])), *rows)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _replace(path: Path, text: str) -> None:
-    write = path.with_name(path.name + ".partial")
-    write.write_text(text, encoding="utf-8")
-    write.replace(path)

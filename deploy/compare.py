@@ -26,7 +26,7 @@ from deploy.parity import Picture, by_part, density_by, mae_lost
 from deploy.quantise import put_int8
 from deploy.routes import Crops, Route
 from models.density import count
-from models.errors import DataError, EngineError
+from models.errors import BundleError, DataError, EngineError
 from models.machine import commit_here, machine, versions
 from models.metrics import mae
 from models.progress import tracked
@@ -100,7 +100,7 @@ def compare(
     pictures: Sequence[Picture],
     round_s: float = 0.3,
 ) -> Comparison:
-    """A route whose package is not installed is a row that says so.
+    """A route that gives no graph, as one whose package is not installed, is a row that says so.
 
     Raises DataError for pictures without true counts, EngineError where OpenVINO cannot run.
     """
@@ -114,9 +114,8 @@ def compare(
         for name, route in tracked("making graphs", total=len(routes))(routes.items()):
             try:
                 graphs.append(_int8(bundle, name, route, crops, Path(folder) / name))
-            except ModuleNotFoundError as error:
-                wanted = f"{error.name} is not installed (pip install 'throng[routes]')"
-                absent.append(Row(name, _said(route), {}, None, 0, error=wanted))
+            except (ModuleNotFoundError, BundleError) as error:
+                absent.append(Row(name, _said(route), {}, None, 0, error=_why(error)))
         rows = _rows(graphs, pictures, round_s)
     load_average, *_ = os.getloadavg()
     return Comparison(
@@ -130,6 +129,12 @@ def compare(
         versions=versions(),
         rows=[*rows, *absent],
     )
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed (pip install 'throng[routes]')"
+    return str(error)
 
 
 def _floats(bundle: Bundle) -> list[_Graph]:

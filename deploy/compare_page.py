@@ -56,8 +56,8 @@ def markdown(comparison: Comparison) -> str:
 LEGEND = """MAE lost is relative to the fp32 graph, in the same engine; gap is the mean relative
 difference of a picture's count from the fp32 graph's, shift that of the sum of all counts: both say
 more than MAE, which a net that counts too few can win by luck. CPU is the processor time of a frame
-of 768 x 432 on one lane over that of bf16. Rules broken are those of `deploy/lint.py`: TensorRT's
-parser may refuse such a graph."""
+of 768 x 432 on one lane over that of bf16 (of fp32, where bf16 is not in the table). Rules broken
+are those of `deploy/lint.py`: TensorRT's parser may refuse such a graph."""
 
 
 def _head(comparison: Comparison) -> tuple[str, ...]:

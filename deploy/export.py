@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from deploy.bundle import (
     MANIFEST,
     MODEL,
+    MODEL_INT8,
     WEIGHTS,
     Bundle,
     InputRule,
@@ -30,7 +31,7 @@ from deploy.bundle import (
     digest_of,
     open_bundle,
 )
-from deploy.card import LICENCE, describe, part_in_words
+from deploy.card import CARD, LICENCE, describe, part_in_words
 from deploy.lint import refuse_broken
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.errors import BundleError, DataError
@@ -38,9 +39,11 @@ from models.interval import IntervalTable
 from models.machine import commit_here
 from models.metrics import Scores
 from models.nets import CountingNet, Pixels, parameters_of
+from models.whole import folder_at
 
 OPSET = 20
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+FILES = (MODEL, MODEL_INT8, WEIGHTS)
 LARGEST = 512  # longest side of a frame, in multiples of the input rule
 LEAST_PICTURES = 20  # fewer say nothing about a 90 % interval
 
@@ -84,15 +87,18 @@ def export(checkpoint: Path, *, counts: Sequence[Path], out: Path, name: str) ->
             f"--name {name!r}: wanted a plain word such as throng-m; --out is the folder"
         )
     validation = Validation.read(counts)
+    out = out.resolve()
     _refuse_other_folders(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    folder_at(out.parent)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         _fill(staging, checkpoint, validation=validation, name=name)
         _swap(staging, out)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return open_bundle(f"{out.parent}/{out.name}")
+    return open_bundle(str(out))
 
 
 def to_onnx(net: CountingNet) -> onnx.ModelProto:
@@ -173,12 +179,9 @@ def _refuse_other_folders(out: Path) -> None:
     """An export replaces a folder whole: never one that holds anything but a bundle."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is not a folder: give another --out")
-    if (
-        out.is_dir()
-        and any(out.iterdir())
-        and not ((out / MANIFEST).is_file() and (out / MODEL).is_file())
-    ):
-        raise DataError(f"{out} holds something that is not a bundle: give another --out")
+    other = sorted({one.name for one in out.glob("*")} - {MANIFEST, CARD, *FILES})
+    if other:
+        raise DataError(f"{out} holds {other[0]!r}, which is of no bundle: give another --out")
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -158,7 +158,11 @@ def _placement(view: _View) -> Iterator[str]:
     for node in view.nodes("QuantizeLinear"):
         if view.op_of(node.input[0]) != "Conv":
             continue
-        after = [r for q in view.readers.get(node.output[0], []) for r in view.readers[q.output[0]]]
+        after = [
+            r
+            for q in view.readers.get(node.output[0], [])
+            for r in view.readers.get(q.output[0], [])
+        ]
         if any(reader.op_type == "Relu" for reader in after):
             yield f"{node.name} stands between a Conv and its Relu"
 

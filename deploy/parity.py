@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deploy import budget
 from deploy.budget import excess, judged
 from deploy.bundle import Bundle, InputRule, ParityRow
 from deploy.card import describe
@@ -116,16 +117,25 @@ def hold(rows: Iterable[ParityRow]) -> None:
 def record(bundle: Bundle, rows: Sequence[ParityRow]) -> None:
     """Put the rows into manifest and card, in place of older ones of the same engines.
 
-    Raises DataError, and writes nothing, where a row has no figure with a budget.
+    Raises DataError, and writes nothing, where a row has no figure with a budget, or would take the
+    place of one that was measured on more pictures.
     """
-    for row in rows:
-        if not judged(row):
-            raise DataError(
-                f"{row.engine} {row.precision} was not judged, so nothing is written: its budget "
-                "is one of MAE, and these pictures have no true counts (wanted an index.csv)"
-            )
     new = {(row.engine, row.precision): row for row in rows}
     old = {(row.engine, row.precision): row for row in bundle.manifest.parity}
+    for key, row in new.items():
+        what = f"{row.engine} {row.precision}"
+        if row.pictures < (
+            least := max(budget.LEAST_PICTURES, old[key].pictures if key in old else 0)
+        ):
+            raise DataError(
+                f"{what} was compared on {row.pictures} pictures, so nothing is written: wanted "
+                f"{least} or more (--no-write only looks)"
+            )
+        if not judged(row):
+            raise DataError(
+                f"{what} was not judged, so nothing is written: its budget "
+                "is one of MAE, and these pictures have no true counts (wanted an index.csv)"
+            )
     table = tuple(row for _, row in sorted((old | new).items()))
     describe(bundle.folder, bundle.manifest.model_copy(update={"parity": table}))
 

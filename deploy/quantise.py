@@ -31,6 +31,7 @@ from models.errors import BundleError, DataError
 from models.geometry import pad
 from models.nets import Pixels
 from models.progress import tracked
+from models.whole import whole
 
 Image = NDArray[np.uint8]
 
@@ -60,9 +61,9 @@ def crops_of(frames: Iterable[Image]) -> list[Frames]:
     crops = []
     for frame_HW3 in frames:
         height, width = (max(side, SIDE) for side in frame_HW3.shape[:2])
-        whole = pad(frame_HW3, (height, width))
+        padded = pad(frame_HW3, (height, width))
         y, x = rng.integers(0, height - SIDE + 1), rng.integers(0, width - SIDE + 1)
-        crops.append(whole[None, y : y + SIDE, x : x + SIDE].copy())
+        crops.append(padded[None, y : y + SIDE, x : x + SIDE].copy())
     if not crops:
         raise DataError("no pictures to calibrate on")
     return crops
@@ -91,7 +92,8 @@ def int8_of(bundle: Bundle, crops: Sequence[Frames]) -> onnx.ModelProto:
 def put_int8(bundle: Bundle, model: onnx.ModelProto, *, pictures: int) -> None:
     """Make a graph that was calibrated on so many pictures the int8 of a bundle.
 
-    The manifest comes last. An older int8 leaves it first: at no moment does a hash lie.
+    The manifest comes last. An older int8 leaves it first: at no moment does a hash lie. Raises
+    DataError where it cannot be written.
     """
     folder, manifest = bundle.folder, bundle.manifest
     without = manifest.model_copy(
@@ -102,14 +104,10 @@ def put_int8(bundle: Bundle, model: onnx.ModelProto, *, pictures: int) -> None:
             "calibrated_on": None,
         }
     )
-    partial = folder / f"{MODEL_INT8}.partial"
-    try:
+    with whole(folder / MODEL_INT8) as partial:
         onnx.save_model(model, partial, save_as_external_data=False)
         if "int8" in manifest.precisions:
             describe(folder, without)
-        partial.replace(folder / MODEL_INT8)
-    finally:
-        partial.unlink(missing_ok=True)
     added = {
         "precisions": {**without.precisions, "int8": MODEL_INT8},
         "files": {**without.files, MODEL_INT8: digest_of(folder / MODEL_INT8)},

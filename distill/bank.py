@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from distill.crops import Crop, CropMaker, Crops, ahead, stacked
@@ -31,7 +31,8 @@ from distill.views import SCALES, looked_over
 from models.errors import ConfigError, DataError
 from models.nets import CountingNet, Pixels
 from models.progress import Tick, progress
-from models.whole import folder_at, whole, write_text
+from models.tensors import write_tensors
+from models.whole import folder_at, write_text
 
 SHARD = 256  # crops a file: what an interruption costs
 SHOWN = 16  # crops a teacher sees at once
@@ -75,8 +76,7 @@ def make_bank(  # noqa: PLR0913  # what it holds, where from, where to, and on w
                 before = shard * SHARD
                 stored = _stored(maker.batch(shard), only=min(SHARD, crops - before))
                 stored |= _lessons(stored, teachers, scales, before=before, tick=tick)
-                with whole(_path(out, shard)) as partial:
-                    save_file(stored, partial)
+                write_tensors(_path(out, shard), stored)
     return out
 
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.errors import DataError
-from models.whole import whole
+from models.tensors import write_tensors
 
 
 def save(
@@ -21,8 +20,7 @@ def save(
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{key}": value for key, value in moments.items()}
     tensors = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata={"step": str(step)})
+    write_tensors(path, tensors, {"step": str(step)})
 
 
 def restore(path: Path, *, nets: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> int:

@@ -8,12 +8,11 @@ from textwrap import shorten
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from models.errors import ConfigError, DataError
 from models.nets import NETS, CountingNet
-from models.whole import whole
+from models.tensors import write_tensors
 
 UNFIT = (SafetensorError, ConfigError, KeyError, ValueError, RuntimeError, TypeError)
 
@@ -42,8 +41,7 @@ def save_checkpoint(
     """
     header = {"net": name, "arguments": json.dumps(arguments), "facts": json.dumps(facts)}
     tensors = {key: value.detach().contiguous() for key, value in net.state_dict().items()}
-    with whole(path) as partial:
-        save_file(tensors, partial, header)
+    write_tensors(path, tensors, header)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

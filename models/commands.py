@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from models.errors import ThrongError
 
+TRAINING = {"h5py", "matplotlib", "onnx", "onnxscript", "safetensors", "scipy", "torch"}
+"""What is not there where only the service is."""
+
 
 def run_command(app: Callable[[], object], name: str) -> None:
     """Run a command line; exit codes: 0 fine, 2 the user's input, 3 our artefact, 1 the rest."""
@@ -13,3 +16,11 @@ def run_command(app: Callable[[], object], name: str) -> None:
     except ThrongError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201  # a command's own output
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAINING:
+            raise
+        print(  # noqa: T201  # a command's own output
+            f"{name}: this wants the package {error.name} (pip install 'throng[train]')",
+            file=sys.stderr,
+        )
+        sys.exit(1)

@@ -7,7 +7,7 @@ bins of the predicted count. The coverage holds for pictures like those the tabl
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from models.errors import DataError
 
@@ -28,6 +28,13 @@ class IntervalTable(BaseModel):
     coverage: float
     pictures: int
     bins: tuple[Bin, ...]
+
+    @field_validator("bins")
+    @classmethod
+    def _for_any_count(cls, bins: tuple[Bin, ...]) -> tuple[Bin, ...]:
+        if not bins or bins[-1].up_to is not None:
+            raise ValueError("the last bin must be for any count (up_to: null)")
+        return bins
 
     @classmethod
     def fit(

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from models.errors import DataError
 
 
@@ -19,7 +17,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error}): make room and give the same command again"
         ) from error

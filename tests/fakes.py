@@ -40,7 +40,7 @@ def bundle() -> Bundle:
         arguments={},
         parameters=1,
         input=RULE,
-        precisions={},
+        precisions={"fp32": "model.fp32.onnx"},
         files={},
         validation={},
         interval=IntervalTable(

@@ -3,6 +3,7 @@
 Shapes: N frames, H x W pixels, h x w cells.
 """
 
+import importlib.util
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -32,7 +33,7 @@ BY_NAME = ("torch-cpu",)
 
 
 class Engine(Protocol):
-    """A loaded bundle. Frames of any size that keeps the bundle's input rule."""
+    """A loaded bundle. Frames of any size that keeps the bundle's input rule, up to 4K at least."""
 
     name: str
     precision: str
@@ -81,12 +82,20 @@ class Backend(Protocol):
 class Builds(Protocol):
     """A backend that can make what it loads ahead of time, on the machine that will serve."""
 
-    def build(self, bundle: Bundle, *, precision: Precision, folder: Path | None = None) -> Path:
-        """Build anew, into a folder of its own choice or this one. Raises EngineError."""
+    def build(self, bundle: Bundle, *, precision: Precision) -> Path:
+        """Build anew, where the engine will look for it. Raises EngineError."""
         ...
 
 
 BACKENDS: Plugins[Backend] = Plugins("deploy.engines", "backend")
+
+
+def missing(*packages: str, extra: str) -> str | None:
+    """Why an engine cannot run here: the first of the packages that is not installed, if any."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            return f"the package {package} is not installed (pip install 'throng[{extra}]')"
+    return None
 
 
 def check_frames(frames_NHW3: Frames, rule: InputRule) -> None:

@@ -8,16 +8,15 @@ and its ReLU) ONNX Runtime 1.31 finds no int8 convolution to fuse, and computes 
 conversions, slower than the fp32 graph. It is a second opinion on such a file.
 """
 
-import importlib.util
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from deploy.bundle import Bundle
-from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen, missing
 from models.errors import EngineError
+from models.machine import cores
 
 ERRORS = (
     "EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel",
@@ -64,16 +63,13 @@ class OnnxRuntimeEngine:
 
 class OnnxRuntime:
     def unavailable(self) -> str | None:
-        if importlib.util.find_spec("onnxruntime") is None:
-            return "the package onnxruntime is not installed (pip install 'throng[onnxruntime]')"
-        return None
+        return missing("onnxruntime", extra="onnxruntime")
 
     def precisions(self, bundle: Bundle) -> list[Precision]:
         return precisions_of(bundle)
 
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
-        cores = len(os.sched_getaffinity(0))
-        return OnnxRuntimeEngine(bundle, precision=precision, lanes=lanes or cores)
+        return OnnxRuntimeEngine(bundle, precision=precision, lanes=lanes or cores())
 
 
 def precisions_of(bundle: Bundle) -> list[Precision]:

@@ -4,9 +4,7 @@ Two one-thread streams beat one two-thread stream by a tenth to a quarter, and b
 nothing once the streams are full. Thread pinning is off: decoders share the cores.
 """
 
-import importlib.util
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from deploy.bundle import Bundle
-from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen, missing
 from models.errors import EngineError
+from models.machine import cores, int8_is_exact
 
 LOG = logging.getLogger(__name__)
 
@@ -152,9 +151,7 @@ class _Graph:
 
 class OpenVino:
     def unavailable(self) -> str | None:
-        if importlib.util.find_spec("openvino") is None:
-            return "the package openvino is not installed (pip install 'throng[openvino]')"
-        return None
+        return missing("openvino", extra="openvino")
 
     def precisions(self, bundle: Bundle) -> list[Precision]:
         import openvino
@@ -162,16 +159,15 @@ class OpenVino:
         return precisions_of(openvino.Core(), bundle)
 
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
-        cores = len(os.sched_getaffinity(0))
-        return OpenVinoEngine(bundle, precision=precision, lanes=lanes or cores)
+        return OpenVinoEngine(bundle, precision=precision, lanes=lanes or cores())
 
 
 def precisions_of(core: Any, bundle: Bundle) -> list[Precision]:
-    """What the processor can run the bundle in, the fastest last."""
+    """What the processor can run the bundle in and count rightly, the fastest last."""
     can: list[Precision] = ["fp32"]
     if _has_bf16(core):
         can.append("bf16")
-    if "int8" in bundle.manifest.precisions:
+    if "int8" in bundle.manifest.precisions and int8_is_exact():
         can.append("int8")
     return can
 
@@ -188,9 +184,12 @@ def options_of(core: Any, *, precision: str, lanes: int) -> dict[str, Any]:
 
 
 def _places(shape: Shape) -> float:
-    """What a graph takes whatever its size, and as much again for each 768 x 432 pixels."""
+    """What a graph takes whatever its size, and as much again for each 768 x 432 pixels.
+
+    None counts for more than half of all, or it would drive out every other.
+    """
     number, height, width, _ = shape
-    return 1 + number * height * width / PLACE_PX
+    return min(1 + number * height * width / PLACE_PX, PLACES / 2)
 
 
 def read(core: Any, bundle: Bundle, *, precision: str) -> Any:

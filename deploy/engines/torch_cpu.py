@@ -3,16 +3,15 @@
 Never chosen by `auto`. It is here as the plainest comparison, and for machines that train anyway.
 """
 
-import importlib.util
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from deploy.bundle import Bundle
-from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen, missing
 from models.errors import EngineError
+from models.machine import cores
 
 
 class TorchCpuEngine:
@@ -54,16 +53,13 @@ class TorchCpuEngine:
 
 class TorchCpu:
     def unavailable(self) -> str | None:
-        if importlib.util.find_spec("torch") is None:
-            return "the package torch is not installed (pip install 'throng[train]')"
-        return None
+        return missing("torch", "safetensors", extra="train")
 
     def precisions(self, bundle: Bundle) -> list[Precision]:
         return precisions_here()
 
     def load(self, bundle: Bundle, *, precision: Precision, lanes: int | None = None) -> Engine:
-        cores = len(os.sched_getaffinity(0))
-        return TorchCpuEngine(bundle, precision=precision, lanes=lanes or cores)
+        return TorchCpuEngine(bundle, precision=precision, lanes=lanes or cores())
 
 
 def precisions_here() -> list[Precision]:

@@ -6,7 +6,6 @@ batch in two halves, once. After any other error of CUDA the process can do noth
 """
 
 import ctypes
-import importlib.util
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deploy.bundle import Bundle, InputRule
-from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen
+from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen, missing
 from models.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -115,8 +114,11 @@ class TorchCudaEngine:
         return self._pool.submit(self._infer, frames_NHW3)
 
     def close(self) -> None:
+        import torch
+
         self._pool.shutdown(wait=True)
-        self._graphs.clear()
+        del self._graphs  # and the net, which they hold
+        torch.cuda.empty_cache()
 
     def _infer(self, frames_NHW3: Frames) -> Maps:
         check_frames(frames_NHW3, self._rule)
@@ -162,8 +164,8 @@ def _sticks(error: BaseException) -> bool:
 class TorchCuda:
     def unavailable(self) -> str | None:
         """Without importing torch where that is pointless: it takes a second and 200 MB."""
-        if importlib.util.find_spec("torch") is None:
-            return "the package torch is not installed (pip install torch)"
+        if reason := missing("torch", "safetensors", extra="train"):
+            return reason
         try:
             ctypes.CDLL("libcuda.so.1")
         except OSError:

@@ -1,1 +1,1 @@
-"""What `throng-distill` can do, a file a command; `distill.__main__` puts them together."""
+"""What `throng-distill` can do, a file a command; `distill.app` puts them together."""

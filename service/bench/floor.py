@@ -5,7 +5,6 @@ One process a core decodes the same streams from memory; each is called as
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import av
 
 from models.errors import ConfigError, SourceError
+from models.machine import cores
 
 READ_S = 10.0  # of each stream, into memory
 ROUND_S = 3.0  # for every picture, and as long for key frames alone
@@ -53,8 +53,7 @@ class Floor:
 
 def measure(sources: Sequence[str]) -> Floor:
     """Raises ConfigError where a source cannot be read: by its place, never by its address."""
-    cores = len(os.sched_getaffinity(0))
-    runs = [_start(sources[:MOST_SOURCES]) for _ in range(cores)]
+    runs = [_start(sources[:MOST_SOURCES]) for _ in range(cores())]
     try:
         said = [run.communicate() for run in runs]
     finally:
@@ -70,12 +69,12 @@ def measure(sources: Sequence[str]) -> Floor:
 
 def floor_of(processes: Sequence[Sequence[Decoded]]) -> Floor:
     every = [one for process in processes for one in process]
-    cores = len(processes)
+    number = len(processes)
     return Floor(
         streams=processes[0],
-        cores=cores,
-        cameras=cores / fmean(1e-3 * one.cpu_ms * one.fps for one in every),
-        keyframe_cameras=cores / fmean(1e-3 * one.key_cpu_ms / one.keyframe_s for one in every),
+        cores=number,
+        cameras=number / fmean(1e-3 * one.cpu_ms * one.fps for one in every),
+        keyframe_cameras=number / fmean(1e-3 * one.key_cpu_ms / one.keyframe_s for one in every),
     )
 
 

@@ -106,6 +106,26 @@ def test_a_net_that_int8_cannot_have_is_a_bundle_in_fp32(
     assert gmac(bundle.model("fp32"), height=64, width=96) > 0
 
 
+@pytest.mark.slow
+def test_convolutions_that_enlarge_are_counted_too(tmp_path: Path) -> None:
+    bundle = random_bundle("sanet:ratio=4", tmp_path / "net")
+    done = 0
+
+    def count(conv: nn.Module, given: tuple[torch.Tensor], out: torch.Tensor) -> None:
+        nonlocal done
+        enlarges = isinstance(conv, nn.ConvTranspose2d)
+        assert isinstance(conv.weight, torch.Tensor)
+        done += (given[0] if enlarges else out).numel() * conv.weight[0].numel()
+
+    net = load_checkpoint(bundle.weights).net.eval()
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        net(torch.zeros(1, 3, 64, 96))
+    assert gmac(bundle.model("fp32"), height=64, width=96) == pytest.approx(done / 1e9)
+
+
 @pytest.mark.parametrize("spec", ["abacus", "csrnet:ratio", "csrnet:ratio=x", "csrnet:blub=3"])
 def test_a_net_that_is_not_there_is_refused(spec: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):

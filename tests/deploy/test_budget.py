@@ -12,7 +12,7 @@ from deploy.engines import openvino as on_openvino
 from models.errors import EngineError, ParityError
 
 ROW = ParityRow(
-    engine="openvino", precision="int8", pictures=9, worst_count_gap=0.02, worst_cell_gap=0.1,
+    engine="openvino", precision="int8", pictures=90, worst_count_gap=0.02, worst_cell_gap=0.1,
     mae_lost=0.01, mae_lost_by_part={"sha": 0.004},
 )  # fmt: skip
 OVER = ROW.model_copy(update={"mae_lost": 0.02})
@@ -63,14 +63,23 @@ def test_auto_takes_int8_that_was_held_to_the_net_and_says_nothing(
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ([], "it was never held to the net: run `throng-deploy parity tiny`"),
+        ([], "it was never held to the net: run `throng-deploy parity /"),
+        ([row("int8", pictures=9)], "it was never held to the net"),
         ([ROW.model_copy(update={"engine": "onnxruntime"})], "it was never held to the net"),
         ([row("fp32", worst_count_gap=0.0, mae_lost=0.0)], "it was never held to the net"),
         ([UNJUDGED], "it was never held to the net"),
-        ([OVER], "MAE lost 2.000% on 9 pictures, the budget is 1.5%"),
+        ([OVER], "MAE lost 2.000% on 90 pictures, the budget is 1.5%"),
         ([row("int8", mae_lost_by_part={"shb": 0.03})], "MAE lost on shb 3.000%"),
     ],
-    ids=["no row", "another engine's", "another precision's", "unjudged", "over", "part over"],
+    ids=[
+        "no row",
+        "few pictures",
+        "another engine's",
+        "another precision's",
+        "unjudged",
+        "over",
+        "part over",
+    ],
 )
 def test_int8_that_does_not_hold_is_passed_over_by_auto_and_refused_by_name(
     tiny_int8: Bundle,
@@ -92,7 +101,7 @@ def test_int8_that_does_not_hold_is_passed_over_by_auto_and_refused_by_name(
     said = str(refused.value)
     assert said.startswith("openvino may not run bundle tiny, not in int8: ")
     assert why in said
-    assert "`throng-deploy parity tiny`" in said
+    assert f"`throng-deploy parity {tiny_int8.folder} --pictures FOLDER`" in said
     assert "\n" not in said
 
 
@@ -100,7 +109,7 @@ def test_a_coarser_fp32_needs_no_row_but_may_not_break_its_budget(tiny: Bundle) 
     assert proven(tiny, "openvino", "bf16") == "bf16"
     over = with_rows(tiny, row("bf16", mae_lost=0.006), ROW)
     assert unproven(over, "openvino", "bf16")
-    with pytest.raises(ParityError, match=r"MAE lost 0\.600% on 9 pictures, the budget is 0\.5%"):
+    with pytest.raises(ParityError, match=r"MAE lost 0\.600% on 90 pictures, the budget is 0\.5%"):
         load_engine(over, name="openvino", precision="bf16")
 
 

@@ -82,6 +82,22 @@ def call_the_model(name: str, folder: Path) -> None:
     edit(folder, lambda m: m["precisions"].update(fp32=name))
 
 
+def leave_out_the_steps(folder: Path) -> None:
+    edit(folder, lambda m: m["input"].update(stride=0))
+
+
+def know_no_large_count(folder: Path) -> None:
+    edit(folder, lambda m: m["interval"]["bins"][-1].update(up_to=9.0))
+
+
+def call_fp32_int8(folder: Path) -> None:
+    edit(folder, lambda m: m["precisions"].update(int8=MODEL))
+
+
+def name_a_file_that_no_system_has(folder: Path) -> None:
+    edit(folder, lambda m: m["files"].update({"x\0y": "00"}))
+
+
 def stop_halfway(folder: Path) -> None:
     text = (folder / MANIFEST).read_text("utf-8")
     (folder / MANIFEST).write_text(text[: len(text) // 2], encoding="utf-8")
@@ -110,7 +126,7 @@ def test_an_intact_bundle_opens_wherever_its_folder_lies(copy: Path) -> None:
         (link_outside, "outside"),
         (name_a_file_outside, "'../x', which is outside"),
         (add_a_key, "colour_of_the_sky"),
-        (come_from_the_future, "schema_version"),
+        (come_from_the_future, "(made by a newer throng?)"),
         (partial(want_other_frames, "layout", "NCHW"), "input.layout: Input should be 'NHWC'"),
         (partial(want_other_frames, "colour", "BGR"), "input.colour: Input should be 'RGB'"),
         (partial(want_other_frames, "dtype", "float32"), "input.dtype: Input should be 'uint8'"),
@@ -118,7 +134,11 @@ def test_an_intact_bundle_opens_wherever_its_folder_lies(copy: Path) -> None:
         (keep_weights_in_another_file_under_another_suffix, "'model.ONNX' as a model: wanted"),
         (call_weights_a_model, f"'{WEIGHTS}' as a model: wanted a file *.onnx"),
         (forget_a_hash, "no hash for model.fp32.onnx"),
-        (stop_halfway, "Invalid JSON"),
+        (stop_halfway, "manifest.json: Invalid JSON"),
+        (leave_out_the_steps, "input.stride: Input should be greater than 0"),
+        (know_no_large_count, "interval.bins: Value error, the last bin must be for any count"),
+        (call_fp32_int8, "precisions: Value error, wanted fp32, and a file for each"),
+        (name_a_file_that_no_system_has, "which is outside"),
     ],
 )
 def test_a_bundle_that_is_not_whole_is_refused_in_one_line(

@@ -1,6 +1,7 @@
 """throng-deploy, as it is typed."""
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from deploy import bench as speed
+from deploy import budget
 from deploy.__main__ import main
+from deploy.bench_case import Case
 from deploy.bundle import Bundle, open_bundle
 from deploy.engines import BACKENDS, Precision, tensorrt
 
@@ -53,7 +56,9 @@ def test_quantise_adds_int8(throng_deploy: Type, copy: Path, split: Path) -> Non
     assert open_bundle(str(copy)).manifest.calibrated_on == 2
 
 
-def test_parity_prints_and_writes(throng_deploy: Type, copy: Path, split: Path) -> None:
+def test_parity_prints_and_writes(
+    throng_deploy: Type, copy: Path, split: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if BACKENDS["openvino"].unavailable():
         pytest.skip("openvino is not installed")
     words = ("parity", copy, "--engine", "openvino", "--limit", 2, "--pictures")
@@ -61,6 +66,9 @@ def test_parity_prints_and_writes(throng_deploy: Type, copy: Path, split: Path) 
     assert code == 0
     assert "openvino" in said
     assert open_bundle(str(copy)).manifest.parity == ()
+    code, _, errors = throng_deploy(*words, split)
+    assert (code, "compared on 2 pictures, so nothing is written" in errors) == (2, True)
+    monkeypatch.setattr(budget, "LEAST_PICTURES", 2)
     assert throng_deploy(*words, split)[0] == 0
     assert {row.pictures for row in open_bundle(str(copy)).manifest.parity} == {2}
 
@@ -90,7 +98,7 @@ def test_bench_refuses_an_out_that_is_no_folder_before_it_measures(
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     code, _, errors = throng_deploy("bench", tiny.folder, *BENCH, "--out", tmp_path / "file")
     assert code == 2
-    assert errors.endswith("file cannot be a folder: File exists\n")
+    assert errors.endswith("file cannot be a folder (File exists): choose another\n")
 
 
 def test_bench_saves_and_says_why_a_case_failed_whatever_is_in_brackets(
@@ -114,13 +122,46 @@ def test_build_takes_for_auto_what_would_be_run(
         def precisions(self, _: Bundle) -> list[Precision]:
             return ["fp32", "fp16", "int8"]
 
-        def build(self, _: Bundle, *, precision: Precision, folder: Path | None = None) -> Path:
-            return (folder or Path()) / f"{precision}.plan"
+        def build(self, _: Bundle, *, precision: Precision) -> Path:
+            return Path(f"{precision}.plan")
 
     monkeypatch.setattr(tensorrt, "backend", Builder())
     build = ("build", tiny_int8.folder, "--precision")
     assert throng_deploy(*build, "auto")[:2] == (0, "built fp16.plan\n")
     assert throng_deploy(*build, "int8")[:2] == (0, "built int8.plan\n")  # to be compared
+
+
+def test_what_serves_needs_no_framework_to_list_and_build(tiny: Bundle) -> None:
+    """A machine that serves has neither torch nor matplotlib, and with OpenVINO not even onnx."""
+    words = ["throng-deploy", "build", str(tiny.folder), "--engine", "onnxruntime"]
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'onnx', 'safetensors', 'matplotlib'): sys.modules[name] = None\n"
+        f"sys.argv = {words}\n"
+        "from deploy.__main__ import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert ran.stderr == (
+        "throng-deploy: onnxruntime builds nothing ahead: it is ready when it is loaded\n"
+    )
+
+
+def test_bench_takes_a_folder_by_a_relative_path(
+    throng_deploy: Type, monkeypatch: pytest.MonkeyPatch, copy: Path
+) -> None:
+    opened = []
+
+    def measured(case: Case) -> str:
+        opened.append(case.bundle)
+        return "not measured"
+
+    monkeypatch.setattr(speed, "in_a_process", measured)
+    monkeypatch.chdir(copy.parent)
+    assert throng_deploy("bench", f"./{copy.name}", *BENCH)[0] == 0
+    assert set(opened) == {str(copy)}
 
 
 def test_list_says_what_can_run_here(throng_deploy: Type) -> None:

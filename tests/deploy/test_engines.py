@@ -208,6 +208,17 @@ def test_openvino_keeps_most_sizes_where_they_come_in_turn_and_are_one_too_many(
     assert caplog.text.count("give cameras fewer sizes") == 1
 
 
+def test_openvino_keeps_the_sizes_of_cameras_beside_one_that_no_room_would_hold(
+    cramped: Compiling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_openvino, "PLACES", 5.0)
+    giant = (1280, 1280)
+    for _ in range(3):
+        for size in (*SIZES[:2], giant):
+            cramped.submit(noise(1, *size)).result()
+    assert len(cramped.compiled) == 3
+
+
 def test_openvino_keeps_the_sizes_of_cameras_whatever_is_posted(cramped: Compiling) -> None:
     cameras, posted = SIZES[:2], [(16, 16 * number) for number in range(3, 9)]
     for size in (*cameras, *cameras, *posted, *cameras):
@@ -253,3 +264,17 @@ def test_openvino_s_head_in_fp32_is_the_same_net(tiny: Bundle) -> None:
         for graph in (model, kept)
     ]
     assert convolutions[1] == convolutions[0] - 1
+
+
+def test_openvino_offers_no_int8_where_the_processor_would_miscount_in_it(
+    tiny_int8: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = BACKENDS["openvino"]
+    if reason := backend.unavailable():
+        pytest.skip(reason)
+    monkeypatch.setattr(on_openvino, "int8_is_exact", lambda: True)
+    assert "int8" in backend.precisions(tiny_int8)
+    monkeypatch.setattr(on_openvino, "int8_is_exact", lambda: False)
+    assert "int8" not in backend.precisions(tiny_int8)
+    with pytest.raises(EngineError, match="int8"):
+        backend.load(tiny_int8, precision="int8")

@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_the_old_bundle_and_nothing_beside_it(
 
     before = content(tiny.folder.parent)
     monkeypatch.setattr(onnx, "save_model", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DataError, match="tiny cannot be written: No space left"):
         export(make_checkpoint(1), counts=[counts], out=tiny.folder, name="tiny")
     assert content(tiny.folder.parent) == before
     assert list(tiny.folder.parent.iterdir()) == [tiny.folder]
@@ -180,9 +180,19 @@ def test_a_folder_that_holds_anything_else_is_never_replaced(
     tmp_path: Path, make_checkpoint: MakeCheckpoint, counts: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("three years", encoding="utf-8")
-    with pytest.raises(DataError, match="not a bundle"):
+    with pytest.raises(DataError, match=r"thesis.txt', which is of no bundle"):
         export(make_checkpoint(), counts=[counts], out=tmp_path, name="b")
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_bundle_that_somebody_keeps_notes_in_is_never_replaced(
+    tmp_path: Path, make_checkpoint: MakeCheckpoint, counts: Path
+) -> None:
+    export(make_checkpoint(0), counts=[counts], out=tmp_path / "b", name="b")
+    (tmp_path / "b/notes").mkdir()
+    with pytest.raises(DataError, match="notes', which is of no bundle"):
+        export(make_checkpoint(1), counts=[counts], out=tmp_path / "b", name="b")
+    assert (tmp_path / "b/notes").is_dir()
 
 
 NARROW: dict[str, dict[str, int]] = {

@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("models.checkpoint.save_file", full)
+    monkeypatch.setattr("models.tensors.save_file", full)
     student = _student(6)
     outcome = _outcome(site, before=6, after=4)
     with pytest.raises(DataError, match=r"adapted.safetensors cannot be written.*No space left"):

@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,21 @@ def checkpoint(tmp_path: Path) -> Path:
         path, NETS["throng-s"](**SMALL), name="throng-s", arguments=SMALL, facts={"step": 1}
     )
     return path
+
+
+def test_without_the_packages_of_training_one_line_says_so() -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "sys.argv = ['throng-distill', 'list']\n"
+        "from distill.__main__ import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    said = "throng-distill: this wants the package torch (pip install 'throng[train]')\n"
+    assert (ran.returncode, ran.stderr) == (1, said)
 
 
 def test_list_names_recipes_nets_methods_and_data_sets(

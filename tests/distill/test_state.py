@@ -27,13 +27,13 @@ def _step(net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
 def test_a_full_disk_leaves_the_state_that_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: object, path: Path, **__: object) -> None:
+    def full(_: object, path: Path, *__: object) -> None:
         path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "state.safetensors"
     path.write_bytes(b"before")
-    monkeypatch.setattr("distill.state.save_file", full)
+    monkeypatch.setattr("models.tensors.save_file", full)
     nets, optimiser = _learner(seed=0)
     with pytest.raises(DataError, match=r"state.safetensors cannot be written.*No space left"):
         save(path, step=1, nets=nets, optimiser=optimiser)

@@ -21,6 +21,27 @@ def test_an_error_of_ours_is_one_line_and_its_code(
     assert capsys.readouterr().err == "throng: the reason\n"
 
 
+def test_a_package_that_only_training_has_is_named_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails() -> None:
+        raise ModuleNotFoundError(name="torch.export")
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(fails, "throng")
+    assert ended.value.code == 1
+    said = "throng: this wants the package torch.export (pip install 'throng[train]')\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug() -> None:
+    def broken() -> None:
+        raise ModuleNotFoundError(name="deploy.abacus")
+
+    with pytest.raises(ModuleNotFoundError):
+        run_command(broken, "throng")
+
+
 def test_a_bug_is_not_taken_for_an_error_of_ours() -> None:
     def broken() -> None:
         raise ZeroDivisionError

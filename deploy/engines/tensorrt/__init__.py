@@ -5,12 +5,11 @@ Nobody of this project has run it on a GPU yet: what is proven, and by what, say
 """
 
 import importlib
-import importlib.util
 from functools import partial
 from pathlib import Path
 
 from deploy.bundle import Bundle, digest_of
-from deploy.engines import Backend, Engine, Precision, chosen
+from deploy.engines import Backend, Engine, Precision, chosen, missing
 from deploy.engines.tensorrt import build, calls, cuda, graph, plans
 from deploy.engines.tensorrt.lane import PlanRefused
 from deploy.engines.tensorrt.run import TensorRTEngine
@@ -26,36 +25,30 @@ class TensorRT:
         self,
         *,
         folder: Path = FOLDER,
-        device: int = 0,
         workspace_bytes: int = plans.WORKSPACE_BYTES,
         open_gpu: build.OpenGpu | None = None,
     ) -> None:
         self._folder = folder
-        self._device = device
         self._workspace_bytes = workspace_bytes
-        self._open_gpu = open_gpu or partial(cuda.PyCuda, device)
+        self._open_gpu = open_gpu or cuda.PyCuda
 
     def unavailable(self) -> str | None:
-        for package in PACKAGES:
-            if importlib.util.find_spec(package) is None:
-                return (
-                    f"the package {package} is not installed (pip install 'throng[tensorrt]'); "
-                    "it needs an NVIDIA GPU"
-                )
+        if reason := missing(*PACKAGES, extra="tensorrt"):
+            return f"{reason}; it needs an NVIDIA GPU"
         try:
             importlib.import_module("tensorrt")
         except (ImportError, OSError, RuntimeError) as error:
             return f"TensorRT needs an NVIDIA GPU and its libraries: {_line(error)}"
-        return cuda.no_gpu(self._device)
+        return cuda.no_gpu()
 
     def precisions(self, bundle: Bundle) -> list[Precision]:
         return (
             ["fp32", "fp16", "int8"] if "int8" in bundle.manifest.precisions else ["fp32", "fp16"]
         )
 
-    def build(self, bundle: Bundle, *, precision: Precision, folder: Path | None = None) -> Path:
+    def build(self, bundle: Bundle, *, precision: Precision) -> Path:
         """Build a plan ahead, whether or not there is one. Raises EngineError."""
-        kept = plans.Plans((folder or self._folder).expanduser())
+        kept = plans.Plans(self._folder.expanduser())
         facts = self._facts(bundle, precision)
         return kept.keep(bundle.name, facts, self._built(bundle, facts, kept))
 
@@ -94,7 +87,7 @@ class TensorRT:
         exact = chosen(
             precision, self.precisions(bundle), bundle=bundle, engine=TensorRTEngine.name
         )
-        card = cuda.card(self._device)
+        card = cuda.card()
         multiple = bundle.manifest.input.multiple
         return plans.Facts(
             onnx=digest_of(source_of(bundle, exact)),
@@ -108,9 +101,8 @@ class TensorRT:
 
 
 def source_of(bundle: Bundle, precision: str) -> Path:
-    """The ONNX to build from. A bundle without its own fp16 file gets one made from fp32."""
-    own = precision in bundle.manifest.precisions
-    return bundle.model("fp32" if precision == "fp16" and not own else precision)
+    """The ONNX to build from: fp16 is made from fp32."""
+    return bundle.model("fp32" if precision == "fp16" else precision)
 
 
 def _line(error: Exception) -> str:

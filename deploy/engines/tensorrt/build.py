@@ -1,7 +1,6 @@
 """From ONNX to a plan: minutes of work, once a machine and model."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from deploy.engines.tensorrt import callbacks, calls
 from deploy.engines.tensorrt.cuda import Gpu, plain
 from deploy.engines.tensorrt.plans import Facts, write
 from models.errors import EngineError
+from models.machine import cores
 from models.progress import progress
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def _plan(onnx: bytes, facts: Facts, *, timings: Path, monitor: object) -> bytes
     logger = callbacks.logger()
     with callbacks.starting():
         builder = calls.builder(logger)
-    calls.set_builder_threads(builder, len(os.sched_getaffinity(0)))
+    calls.set_builder_threads(builder, cores())
     network = calls.network(builder, calls.strongly_typed())
     parser = calls.parser(network, logger)
     if not calls.parse(parser, onnx):

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 EFFORT = 3
 REWRITING = 2  # raise it when graph.py changes what it makes of a model: old plans are of another
 WORKSPACE_BYTES = 2 << 30
-LARGEST_NHW = ((1, 2176, 3840), (16, 1088, 1920))
-BEST_NHW = ((1, 1088, 1920), (8, 576, 768))
+LARGEST_NHW = ((1, 2176, 3840), (16, 1088, 1920), (1, 3840, 2176))
+BEST_NHW = ((1, 1088, 1920), (8, 576, 768), (1, 1920, 1088))
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class Profile:
 
 
 def profiles(multiple: int) -> tuple[Profile, ...]:
-    """One for a single frame up to 4K, one for batches up to full HD: a wide one would be slow."""
+    """One for a single frame up to 4K, lying or upright, one for batches up to full HD: a wide one
+    would be slow.
+    """
     return tuple(
         Profile((1, multiple, multiple), _down(best, multiple), _down(high, multiple))
         for best, high in zip(BEST_NHW, LARGEST_NHW, strict=True)
@@ -82,7 +84,14 @@ class Plans:
         self._folder = folder
 
     def find(self, bundle: str, facts: Facts) -> bytes | None:
-        """The plan for exactly these facts; says in one line why an older one will not do."""
+        """The plan for exactly these facts; says in one line why there is none."""
+        try:
+            return self._found(bundle, facts)
+        except OSError as error:
+            log.warning("plans in %s cannot be read (%s): building again", self._folder, error)
+            return None
+
+    def _found(self, bundle: str, facts: Facts) -> bytes | None:
         path = self.path(bundle, facts)
         about = _read_facts(path.with_suffix(".json"))
         if about is not None and path.is_file():

@@ -12,8 +12,8 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,7 +44,7 @@ class _Job:
             self.future.set_result(np.concatenate(self.maps) if len(self.maps) > 1 else maps)
 
     def fail(self, error: EngineError) -> None:
-        if not self.future.done():
+        with suppress(InvalidStateError):  # who waited has gone, or knows already
             self.future.set_exception(plain(error))
 
 
@@ -184,15 +184,15 @@ class _Worker:
         """Until None comes, and what was before it is done. Raises where the lane is lost."""
         while True:
             try:
-                job = self._jobs.get(block=not self.pending)
+                self.taking = self._jobs.get(block=not self.pending)
             except queue.Empty:
                 self._finish()
                 continue
-            if job is None:
+            if self.taking is None:
                 break
-            if job.future.set_running_or_notify_cancel():
-                self.taking = job
-                self._take(job)
+            if self.taking.future.set_running_or_notify_cancel():
+                self._take(self.taking)
+            self.taking = None  # nor are its frames kept while nothing comes
         self._finish_all()
         self.ended = True
 

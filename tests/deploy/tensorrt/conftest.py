@@ -17,8 +17,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World()
     module = fake_tensorrt(world)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setattr(cuda, "no_gpu", lambda _device: None)
-    monkeypatch.setattr(cuda, "card", lambda _device: cuda.Card("Fake GPU", "9.0", "13000"))
+    monkeypatch.setattr(cuda, "no_gpu", lambda: None)
+    monkeypatch.setattr(cuda, "card", lambda: cuda.Card("Fake GPU", "9.0", "13000"))
     callbacks.logger.cache_clear()
     yield world
     callbacks.logger.cache_clear()

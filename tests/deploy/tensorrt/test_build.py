@@ -48,7 +48,7 @@ def test_another_version_or_gpu_builds_again_and_says_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     load_and_close(backend, tiny)
-    monkeypatch.setattr(cuda, "card", lambda _device: cuda.Card("Fake GPU 2", "9.0", "13000"))
+    monkeypatch.setattr(cuda, "card", lambda: cuda.Card("Fake GPU 2", "9.0", "13000"))
     load_and_close(backend, tiny)
     assert world.built == 2
     (record,) = caplog.records
@@ -91,10 +91,10 @@ def test_a_plan_whose_facts_are_none_is_built_again(
 def test_build_always_builds_and_says_where(
     backend: TensorRT, tiny: Bundle, world: World, tmp_path: Path
 ) -> None:
-    path = backend.build(tiny, precision="fp32", folder=tmp_path / "here")
-    backend.build(tiny, precision="fp32", folder=tmp_path / "here")
+    path = backend.build(tiny, precision="fp32")
+    backend.build(tiny, precision="fp32")
     assert world.built == 2
-    assert path.parent == tmp_path / "here"
+    assert path.parent == tmp_path / "plans"
     kept = json.loads(path.with_suffix(".json").read_text("utf-8"))
     assert (kept["precision"], kept["tensorrt"]) == ("fp32", "11.4.0")
 
@@ -165,9 +165,9 @@ def test_a_timing_cache_that_neither_fits_nor_goes_away_is_left_alone(
 def test_a_folder_that_cannot_be_written_is_one_line(
     backend: TensorRT, tiny: Bundle, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    (tmp_path / "plans").write_text("in the way", encoding="utf-8")
     with pytest.raises(EngineError, match="cannot be kept in"):
-        backend.build(tiny, precision="fp16", folder=tmp_path / "file")
+        backend.build(tiny, precision="fp16")
 
 
 def test_a_plan_that_cannot_be_kept_is_run_all_the_same(

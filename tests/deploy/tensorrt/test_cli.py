@@ -30,10 +30,10 @@ def test_build_makes_a_plan_and_says_where(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(ours, "backend", backend)
-    words = ("build", tiny.folder, "--precision", "fp16", "--cache", tmp_path / "mine")
+    words = ("build", tiny.folder, "--precision", "fp16")
     assert throng_deploy(monkeypatch, *words) == 0
     said, progress = capsys.readouterr()
-    (plan,) = tmp_path.glob("mine/*.plan")
+    (plan,) = tmp_path.glob("plans/*.plan")
     assert said == f"built {plan}\n"
     assert "building a TensorRT fp16 plan 100/100" in progress
     assert world.built == 1

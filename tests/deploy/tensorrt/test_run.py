@@ -64,7 +64,7 @@ def test_frames_larger_than_the_batch_profile_go_one_by_one(engine: Engine, worl
 def test_a_size_that_no_profile_holds_is_refused_before_tensorrt_sees_it(
     engine: Engine, world: World
 ) -> None:
-    assert "takes up to 2176 x 3840" in str(refusal(engine, noise(1, 2192, 64)))
+    assert "takes up to 2176 x 3840" in str(refusal(engine, noise(1, 3856, 64)))
     assert world.ran == []
     check(engine, noise(1, 16, 32))
 
@@ -285,6 +285,7 @@ def test_the_gpu_is_held_from_before_a_plan_is_loaded_until_after_it_is_freed(
         (plans.LARGEST_NHW, 5, (64, 64), (1, 5)),
         (plans.LARGEST_NHW, 99, (1088, 1920), (1, 16)),
         (plans.LARGEST_NHW, 99, (1920, 1088), (0, 1)),
+        (plans.LARGEST_NHW, 1, (3840, 2160), (2, 1)),
     ],
 )
 def test_the_profile_that_takes_most_at_once_is_chosen(
