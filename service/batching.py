@@ -34,6 +34,7 @@ LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 ENOUGH_FAILURES = 3  # batches in a row that failed: the engine is not ready any more
+FORGIVEN_S = 30.0  # after the last of them: where nobody asks, nothing else would show it healed
 STUCK_S = 60.0  # one batch for so long: the engine will not come back
 HEAD_START_S: dict[Priority, float] = {"low": -1.0, "normal": 0.0, "high": 1.0}
 """Shifts a camera's turn. Nobody starves by it: who has waited so much longer goes first."""
@@ -74,11 +75,14 @@ class Batcher:
         self._under_way: dict[asyncio.Task[None], float] = {}  # since when
         self._frame_s = 0.0  # recent seconds of a lane for a frame
         self.failures_in_a_row = 0
+        self._failed_s = 0.0
         self.tally = Tally()
 
     @property
     def healthy(self) -> bool:
-        return self.failures_in_a_row < ENOUGH_FAILURES and not self.stuck and not self.over
+        failing = self.failures_in_a_row >= ENOUGH_FAILURES
+        forgiven = time.monotonic() - self._failed_s > FORGIVEN_S
+        return not self.over and not self.stuck and (forgiven or not failing)
 
     @property
     def over(self) -> str | None:
@@ -88,15 +92,21 @@ class Batcher:
     @property
     def stuck(self) -> bool:
         """The engine has been at one batch for a minute."""
-        oldest_s = min(self._under_way.values(), default=None)
-        return oldest_s is not None and time.monotonic() - oldest_s > STUCK_S
+        return self._oldest_s > STUCK_S
+
+    @property
+    def _oldest_s(self) -> float:
+        """For so long the engine has been at the batch that was begun first."""
+        began_s = min(self._under_way.values(), default=None)
+        return 0.0 if began_s is None else time.monotonic() - began_s
 
     @property
     def wait_s(self) -> float:
         """What a picture that is posted now will about wait, cameras' turns included."""
         pictures, cameras = len(self._line), len(self._slots)
         turns = pictures + (max(pictures, cameras) if cameras else 0)
-        return turns * self._frame_s / self._engine.lanes
+        hangs_s = self._oldest_s if len(self._under_way) >= self._engine.lanes else 0.0
+        return turns * self._frame_s / self._engine.lanes + hangs_s
 
     def offer(self, job: Job) -> None:
         """Put a camera's newest frame in its slot, or a piece of a posted picture in the line."""
@@ -226,6 +236,7 @@ class Batcher:
             maps_Nhw = await self._infer(batch)
         except EngineError as error:
             self.failures_in_a_row += 1
+            self._failed_s = time.monotonic()
             for job in batch:
                 _tell(job.done.failed, error)
             return
@@ -256,6 +267,8 @@ class Batcher:
             raise EngineError(f"the engine broke: {type(bug).__name__}") from bug
         if len(maps_Nhw) != len(batch):
             raise EngineError(f"{len(batch)} frames went in and {len(maps_Nhw)} maps came out")
+        if not np.isfinite(maps_Nhw).all():
+            raise EngineError("the engine counted what is no number")
         return maps_Nhw
 
 

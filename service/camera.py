@@ -92,7 +92,7 @@ class CameraLife:
         """One opening of the source, to its end."""
         self._live_since_s = None
         try:
-            async with self._readers.openings:
+            async with self._readers.openings.place(self._bound_s):
                 suspect = self._recent_crashes() >= SUSPECT_CRASHES
                 self.attempt = self._readers.begin(self._ask, self, alone=suspect)
                 if self.rate != self._ask.rate:

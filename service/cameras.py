@@ -12,7 +12,7 @@ from service.batching import Batcher
 from service.camera import CameraLife
 from service.counting import CameraLine
 from service.hub import COUNTED, Hub
-from service.ingest import Frame, Stream
+from service.ingest import Frame, Stream, kind_of
 from service.reader.process import Attempt
 from service.reader.readers import Readers
 from service.readings import State
@@ -110,7 +110,8 @@ class Cameras:
             self._hub.target(name, rate)
 
     async def view(self, name: str) -> Frame:
-        """A picture of its `view` stream, opened for this one picture by a process of its own.
+        """A picture of its `view` stream, opened for this one picture by a process of its own; of a
+        file the picture that was counted last.
 
         Raises SourceError where the camera does not run, is changed meanwhile, or that stream gives
         none in time; Overloaded where one is being taken already.
@@ -120,9 +121,12 @@ class Cameras:
             raise SourceError(f"it is {state}")
         if name in self._viewed:
             raise Overloaded(f"a picture of camera {name!r} is being taken already")
+        source = entry.settings.source.get_secret_value()
+        if entry.settings.view is None and kind_of(source) == "file":
+            return self._counted(name)
         self._viewed.add(name)
         try:
-            async with asyncio.timeout(VIEW_S), self._readers.openings:
+            async with asyncio.timeout(VIEW_S), self._readers.openings.place():
                 frame = await self._glance(entry.settings)
         except TimeoutError as error:
             raise SourceError(f"no picture within {VIEW_S:g} s") from error
@@ -131,6 +135,13 @@ class Cameras:
         if self._entries.get(name) is not entry:
             raise SourceError("it was changed or removed meanwhile")
         return frame
+
+    def _counted(self, name: str) -> Frame:
+        """The picture that was counted last: a file that is opened anew begins at its beginning."""
+        if name not in self._hub.seen:
+            raise SourceError("it gave no picture yet")
+        seen = self._hub.seen[name]
+        return Frame(seen.image_HW3, seen.reading.captured_s, seen.reading.captured_at)
 
     async def _glance(self, settings: Camera) -> Frame:
         address = (settings.view or settings.source).get_secret_value()

@@ -17,16 +17,17 @@ from models.density import Map, count
 from models.errors import EngineError, Overloaded
 from models.geometry import cell_mask
 from service.batching import Batcher, Job
-from service.guards import Fault, Guard
+from service.guards import Guard
 from service.history import History
 from service.hub import Hub, Seen
 from service.ingest import Frame
 from service.pieces import Pieces, cut
-from service.readings import Reading, State
+from service.readings import Invalid, Reading, State
 from service.settings import Camera, Settings
 
 Image = NDArray[np.uint8]
 SEEING: tuple[State, ...] = ("live", "dark", "frozen", "stalled")  # a frame decides among these
+ANSWER_S = 30.0  # for a posted picture: an engine that takes longer hangs
 COARSE = 4  # posted pictures come in any size: pad to 4 multiples, so that few graphs serve them
 
 
@@ -56,7 +57,7 @@ class _Counted:
     line: "CameraLine"
     frame: Frame
     pieces: Pieces
-    invalid: Fault | None
+    invalid: Invalid | None
 
     def counted(self, density_hw: Map) -> None:
         self.line.counted(self, density_hw)
@@ -143,7 +144,7 @@ class CameraLine:
             truth=frame.truth,
             invalid=one.invalid,
         )
-        wiring.hub.publish(Seen(reading, frame.image_HW3, density_hw))
+        wiring.hub.publish(Seen(reading, frame.image_HW3, density_hw, self._camera.preview))
         if reading.valid:
             wiring.history.add(reading)
 
@@ -155,10 +156,10 @@ class CameraLine:
         if not self._closed:
             self._wiring.hub.dropped(self.name, reason)
 
-    def _look(self, frame: Frame) -> Fault | None:
-        if not self._camera.check_picture:
-            return None
-        return self._guard.look(frame.image_HW3, frame.captured_s)
+    def _look(self, frame: Frame) -> Invalid | None:
+        looks = self._camera.check_picture
+        fault = self._guard.look(frame.image_HW3, frame.captured_s) if looks else None
+        return fault or ("damaged" if frame.damaged else None)
 
     def _state(self) -> tuple[State, str]:
         """What its pictures make of it: a fault is a state only once it lasts."""
@@ -202,7 +203,7 @@ class PictureCounter:
             self._waiting -= 1
 
     async def count(self, image_HW3: Image) -> Answer:
-        """Raises EngineError where the engine fails on a piece of it."""
+        """Raises EngineError where the engine fails on a piece of it, Overloaded where it hangs."""
         began_s = time.monotonic()
         rule = self._bundle.manifest.input
         pieces = await asyncio.to_thread(
@@ -216,7 +217,11 @@ class PictureCounter:
         for job in jobs:
             self._batcher.offer(job)
         try:
-            maps = await asyncio.gather(*(wait.future for wait in waits))
+            async with asyncio.timeout(ANSWER_S):
+                maps = await asyncio.gather(*(wait.future for wait in waits))
+        except TimeoutError as error:
+            says = f"the engine gave no answer within {ANSWER_S:g} s: try again later"
+            raise Overloaded(says) from error
         finally:
             self._batcher.recall(jobs)  # where one failed, or the client is gone
         density_hw = pieces.join(maps, rule.stride)

@@ -27,6 +27,7 @@ class SettingsFile:
         self._unseen = ""  # why edits are not seen
         self._refused = ""  # why the last edit was not taken
         self._waiting: dict[str, str] = {}  # cameras without room, and why
+        self._ours = {name: cameras.settings(name) for name in settings.cameras if name in cameras}
 
     @property
     def problems(self) -> str:
@@ -47,9 +48,8 @@ class SettingsFile:
                 self._cannot_see(error.strerror or str(error))
             else:
                 self._unseen = ""
-                if edition != seen:
-                    seen = edition
-                    await self._read()
+                if edition != seen:  # what is refused is tried again: a secret may be missing yet
+                    seen = edition if await self._read() else None
             self._admit()
             await asyncio.sleep(LOOK_S)
 
@@ -59,27 +59,33 @@ class SettingsFile:
             LOG.warning("%s; what ran goes on", unseen)
         self._unseen = unseen
 
-    async def _read(self) -> None:
+    async def _read(self) -> bool:
+        """Whether the file could be used."""
         try:
             wanted = await asyncio.to_thread(load_settings, self._path)
         except ConfigError as error:
             if str(error) != self._refused:
                 LOG.warning("%s; the edit is refused, what ran goes on", error)
             self._refused = str(error)
-            return
+            return False
         self._refused = ""
         if wanted != self.settings:
             self._apply(wanted)
+        return True
 
     def _apply(self, wanted: Settings) -> None:
-        """Only cameras whose entries changed are touched; those put by the API stay."""
-        before, after = self.settings.cameras, wanted.cameras
+        """Only cameras whose entries changed are touched; what the API put or removed stays so."""
+        before, after, others = self.settings.cameras, wanted.cameras, set(self._taken_over())
         gone = [name for name in before if name not in after]
-        changed = [name for name, camera in after.items() if camera != before.get(name)]
+        changed = [
+            name
+            for name, camera in after.items()
+            if camera != before.get(name) and name not in others
+        ]
         self.settings = wanted
         for name in gone:
             self._waiting.pop(name, None)
-            if name in self._cameras:
+            if self._ours.pop(name, None) and name not in others:
                 self._cameras.remove(name)
         added = [name for name in changed if self._add(name)]
         LOG.warning(
@@ -99,7 +105,14 @@ class SettingsFile:
             self._waiting[name] = str(error)
             return False
         self._waiting.pop(name, None)
+        self._ours[name] = self._cameras.settings(name)
         return True
+
+    def _taken_over(self) -> Iterator[str]:
+        """Cameras of the file that the API has replaced or removed."""
+        for name, settings in self._ours.items():
+            if name not in self._cameras or self._cameras.settings(name) is not settings:
+                yield name
 
     def _admit(self) -> None:
         """Cameras that wait come in where there is room by now."""
@@ -118,6 +131,8 @@ class SettingsFile:
         ]
         if edited:
             yield f"{', '.join(edited)}: edits need a restart of the service"
+        if others := ", ".join(self._taken_over()):
+            yield f"cameras {others}: the API has replaced or removed them, until a restart"
         if self._waiting:
             why = next(iter(self._waiting.values()))
             yield f"cameras {', '.join(self._waiting)} wait for room: {why}"

@@ -4,13 +4,17 @@ Counting never waits for the disk: readings go into a bounded queue, and what do
 cannot be written, is lost and counted.
 """
 
+import fcntl
 import json
+import logging
 import math
+import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +25,13 @@ from service.metrics import Metrics
 from service.readings import Reading, counts, timestamp
 from service.settings import History as Keep
 
+LOG = logging.getLogger(__name__)
+
 WAITING = 20_000
 BATCH_S = 0.5
 SWEEP_S = 600.0
 CLOSE_S = 5.0
+ASKERS = 2  # threads of their own: a disk that hangs must not hold those that others wait for
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
@@ -48,9 +55,11 @@ class History:
         self._path, self._keep_s, self._metrics = path, keep.keep_hours * 3600, metrics
         self._queue: queue.Queue[Reading | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._write, name="history", daemon=True)
+        self.askers = ThreadPoolExecutor(ASKERS, thread_name_prefix="history-asked")
         self.degraded = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(path)
             with self._connection() as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute(_SCHEMA)
@@ -68,6 +77,8 @@ class History:
         with suppress(queue.Full):
             self._queue.put(None, timeout=CLOSE_S)
         self._thread.join(CLOSE_S)
+        self.askers.shutdown(wait=False, cancel_futures=True)
+        os.close(self._lock)
 
     def add(self, reading: Reading) -> None:
         """Never blocks."""
@@ -79,13 +90,16 @@ class History:
     def between(
         self, camera: str, *, start: datetime, end: datetime, limit: int
     ) -> tuple[list[dict[str, Any]], bool]:
-        """The newest `limit` readings of a span, oldest first; and whether there were more."""
+        """The newest `limit` readings of a span, oldest first; and whether there were more. None is
+        older than `keep_hours`, swept or not.
+        """
+        oldest = max(start.timestamp(), time.time() - self._keep_s)
         with self._connection() as connection:
             rows = connection.execute(
                 "SELECT captured_at, count, low, high, zones FROM readings"
                 " WHERE camera = ? AND captured_at BETWEEN ? AND ?"
                 " ORDER BY captured_at DESC LIMIT ?",
-                (camera, start.timestamp(), end.timestamp(), limit + 1),
+                (camera, oldest, end.timestamp(), limit + 1),
             ).fetchall()
         readings = [
             {
@@ -114,15 +128,29 @@ class History:
                         connection.execute(_SWEEP, (time.time() - self._keep_s,))
                 swept_s = time.monotonic() if due else swept_s
                 self._metrics.history_written.inc(len(batch))
-                self.degraded = ""
+                self._tell("")
             except sqlite3.Error as error:
                 self._metrics.history_dropped.inc(len(batch))
-                self.degraded = f"history is not written: {error}"
+                self._tell(f"history is not written: {error}")
+
+    def _tell(self, degraded: str) -> None:
+        if degraded != self.degraded:
+            LOG.log(
+                logging.WARNING if degraded else logging.INFO,
+                "%s",
+                degraded or "history is written again",
+            )
+        self.degraded = degraded
 
     def _collect(self) -> tuple[list[Reading], bool]:
-        """What arrives within half a second of the first; False once the history closes."""
-        first = self._queue.get()
-        batch = []
+        """What arrives within half a second of the first, and nothing after long without any; False
+        once the history closes.
+        """
+        batch: list[Reading] = []
+        try:
+            first = self._queue.get(timeout=SWEEP_S)
+        except queue.Empty:
+            return batch, True
         deadline_s = time.monotonic() + BATCH_S
         while first is not None:
             batch.append(first)
@@ -142,3 +170,17 @@ class History:
                 for r in batch
             ],
         )
+
+
+def _locked(path: Path) -> int:
+    """Two services would mix their readings. The lock ends with the process, whichever way.
+
+    Raises BlockingIOError where another one has it.
+    """
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise BlockingIOError(None, "another service keeps its history there") from None
+    return lock

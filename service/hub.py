@@ -5,6 +5,7 @@ the next and counted, so a slow browser costs nothing and is never told old news
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,29 +18,36 @@ from service.metrics import CameraSeries, Metrics
 from service.overlay import Image, Kind, Preview, encode, overlay
 from service.readings import SCHEMA, Reading, State
 
+LOG = logging.getLogger(__name__)
+
 FPS_WINDOW_S, FPS_PERIODS = 10.0, 3  # the longer one
 COUNTED: tuple[State, ...] = ("live", "dark", "frozen")  # frames come, whatever they show
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The last counted frame of a camera: its reading, its picture, its density map."""
+    """The last counted frame of a camera: its reading, its picture, its density map, and what may
+    be shown of the picture: as the camera was set when it was taken.
+    """
 
     reading: Reading
     image_HW3: Image
     density_hw: Map
-    _drawn: dict[tuple[Kind, Preview], asyncio.Task[bytes]] = field(default_factory=dict)
+    preview: Preview
+    _drawn: dict[Kind, asyncio.Task[bytes]] = field(default_factory=dict)
 
-    def drawn(self, kind: Kind, *, preview: Preview, stride: int) -> asyncio.Future[bytes]:
+    def drawn(self, kind: Kind, *, stride: int) -> asyncio.Future[bytes]:
         """The density over the picture, drawn once for all who ask, whoever of them leaves."""
 
         def draw() -> bytes:
-            picture_HW3 = overlay(self.image_HW3, self.density_hw, preview=preview, stride=stride)
+            picture_HW3 = overlay(
+                self.image_HW3, self.density_hw, preview=self.preview, stride=stride
+            )
             return encode(picture_HW3, kind)
 
-        if (kind, preview) not in self._drawn:
-            self._drawn[kind, preview] = asyncio.create_task(asyncio.to_thread(draw))
-        return asyncio.shield(self._drawn[kind, preview])
+        if kind not in self._drawn:
+            self._drawn[kind] = asyncio.create_task(asyncio.to_thread(draw))
+        return asyncio.shield(self._drawn[kind])
 
 
 class Listener:
@@ -129,6 +137,7 @@ class Hub:
         for kept in (self.seen, self.states, self.streams, self._paces, self._series):
             kept.pop(camera, None)
         self._send(camera, "removed", {})
+        LOG.info("camera %s: removed", camera)
 
     def arrived(self, camera: str) -> None:
         """A frame that was due came, to be counted, dropped or failed."""
@@ -171,6 +180,7 @@ class Hub:
         if self.states.get(camera) == (state, reason):
             return
         self.states[camera] = (state, reason)
+        LOG.log(_loud(state), "camera %s: %s%s", camera, state, reason and f" ({reason})")
         self._series[camera].in_state(state)
         if state != "live":
             self._series[camera].withdraw()
@@ -201,6 +211,10 @@ class Hub:
         letter = {"type": kind, "schema": SCHEMA, "camera": camera, **fields}
         for listener in self._listeners:
             listener.put(camera, kind, letter)
+
+
+def _loud(state: State) -> int:
+    return logging.INFO if state in ("connecting", "live") else logging.WARNING
 
 
 def described(stream: Stream) -> dict[str, Any]:

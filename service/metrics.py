@@ -14,11 +14,10 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from service.guards import Fault
-from service.readings import Reading, State
+from service.readings import Invalid, Reading, State
 
 STATES: tuple[State, ...] = get_args(State)
-FAULTS: tuple[Fault, ...] = get_args(Fault)
+FAULTS: tuple[Invalid, ...] = get_args(Invalid)
 DROPS = ("replaced", "stale", "removed", "late", "corrupt", "busy")
 FAILURES = ("engine",)
 
@@ -150,7 +149,9 @@ class CameraSeries:
             gauge.set(one == state)
 
     def show(self, reading: Reading) -> None:
-        """Its count if it is valid. What was under way when its camera went down shows none."""
+        """Its count if it is valid and fresh. What was under way when its camera went down shows
+        none.
+        """
         self._end_to_end.observe(reading.age_s)
         if reading.invalid:
             self.invalid[reading.invalid].inc()
@@ -158,8 +159,10 @@ class CameraSeries:
             return
         at_s = reading.captured_at.timestamp()
         self._metrics.reading_timestamp.labels(self._camera).set(at_s)
-        if reading.state == "live":
+        if reading.state == "live" and not reading.old:
             self._show_count(reading)
+        else:
+            self.withdraw()
 
     def _show_count(self, reading: Reading) -> None:
         metrics, camera = self._metrics, self._camera

@@ -18,6 +18,7 @@ from models.errors import PictureError
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SIDE = 16_384
 STRIP_PX = 256
+MOST_SCANS = 100  # of a JPEG; ten are many. Each is another pass over all of the picture
 RECEIVE_S = 30.0  # a slow body holds a place that others wait for
 DAMAGE = (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError, struct.error)
 
@@ -48,6 +49,9 @@ def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
             f"{width} x {height} pixels: at most {max_pixels} and {MAX_SIDE} a side are counted",
             status=413,
         )
+    if picture.format == "JPEG" and data.count(b"\xff\xda") > MOST_SCANS:
+        says = f"the picture has more than {MOST_SCANS} scans: save it as a plain JPEG"
+        raise PictureError("picture_broken", says, status=422)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -14,6 +14,9 @@ State = Literal[
     "connecting", "live", "stalled", "frozen", "dark", "down", "auth_failed", "quarantined"
 ]
 
+Invalid = Literal[Fault, "damaged"]
+"""What is wrong with a picture: how it looks, or that it did not come whole."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -28,7 +31,7 @@ class Reading:
     state: State = "live"
     stale_after_s: float = 5.0
     truth: float | None = None
-    invalid: Fault | None = None  # what is wrong with its picture: the count is not to be used
+    invalid: Invalid | None = None  # what is wrong with its picture: the count is not to be used
 
     @property
     def valid(self) -> bool:
@@ -37,6 +40,10 @@ class Reading:
     @property
     def age_s(self) -> float:
         return time.monotonic() - self.captured_s
+
+    @property
+    def old(self) -> bool:
+        return self.age_s > self.stale_after_s
 
     def message(self) -> dict[str, Any]:
         """As JSON, with its age now: a reading that was kept for long says so itself."""

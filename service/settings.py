@@ -1,6 +1,7 @@
 """Settings: one YAML file, one frozen tree. Unknown keys are refused by name, secrets not shown."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -84,6 +85,9 @@ class Batching(Section):
     """Frames older than this are dropped before inference, and counted as dropped."""
 
 
+LEAST_AREA = 1e-4  # of the picture: a hundredth of each side
+
+
 class Zone(Section):
     polygon: tuple[tuple[float, float], ...] = Field(min_length=3, max_length=256)
     """Corners as (x, y) in 0..1 of the picture, from its top left."""
@@ -93,7 +97,15 @@ class Zone(Section):
     def inside(cls, polygon: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
         if any(not 0 <= value <= 1 for corner in polygon for value in corner):
             raise ValueError("corners must lie in 0..1")
+        if abs(_area(polygon)) < LEAST_AREA:
+            raise ValueError("the polygon has no area: wanted corners around a part of the picture")
         return polygon
+
+
+def _area(polygon: Sequence[tuple[float, float]]) -> float:
+    """By the shoelace formula; with a sign."""
+    following = (*polygon[1:], polygon[0])
+    return sum(x * v - u * y for (x, y), (u, v) in zip(polygon, following, strict=True)) / 2
 
 
 class Defaults(Section):

@@ -17,6 +17,7 @@ from deploy.engines import Engine, load_engine
 from models.density import Map
 from models.density import count as people_in
 from models.errors import ConfigError, PictureError
+from service.counting import COARSE
 from service.overlay import encode, overlay
 from service.pictures import decode
 from service.pieces import Image, cut
@@ -40,6 +41,9 @@ def count(
     """
     if heatmap and len(pictures) != 1:
         raise typer.BadParameter("takes exactly one picture", param_hint="--heatmap")
+    if heatmap and (heatmap.suffix.lower() != ".png" or heatmap.resolve() == pictures[0].resolve()):
+        says = f"{heatmap}: wanted the name of a new file, *.png"
+        raise typer.BadParameter(says, param_hint="--heatmap")
     opened = open_bundle(bundle)
     engine = load_engine(opened, name="auto", precision="auto")
     console, table = Console(), Table("picture", "count", "interval", "size")
@@ -89,7 +93,7 @@ def _counted(path: Path, bundle: Bundle, engine: Engine) -> tuple[Image, Map]:
         why = error.strerror or type(error).__name__
         raise PictureError("picture_unreadable", why, status=400) from error
     image = decode(data, max_pixels=limits.max_picture_pixels)
-    pieces = cut(image, bundle.manifest.input, max_side=limits.max_picture_side)
+    pieces = cut(image, bundle.manifest.input, max_side=limits.max_picture_side, coarse=COARSE)
     futures = [engine.submit(piece.image_HW3[None]) for piece in pieces.pieces]
     density = pieces.join((future.result()[0] for future in futures), bundle.manifest.input.stride)
     if image.shape[:2] != pieces.size:

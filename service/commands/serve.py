@@ -2,14 +2,17 @@
 
 import contextlib
 import ctypes
+import logging
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 import uvicorn
@@ -20,6 +23,7 @@ from deploy.engines import Engine, load_engine
 from models.errors import ConfigError
 from service import VERSION
 from service.app import create_app, farewell
+from service.connections import Impatient
 from service.settings import Settings, load_settings
 
 LAST_S = 14.0  # from the signal to the end, whatever hangs
@@ -57,15 +61,23 @@ def serve(
         int | None,
         typer.Option(min=0, max=65535, help="Overrides server.port; 0 takes a free one."),
     ] = None,
-    data: Annotated[Path, typer.Option(help="Where the history is kept.")] = Path("throng-data"),
+    data: Annotated[
+        Path, typer.Option(help="Where the history is kept; of one service only.")
+    ] = Path("throng-data"),
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(help="What is told on stderr: info has a line for each change of a camera."),
+    ] = "info",
 ) -> None:
     """Run the service: live page, REST, websocket and metrics on one port.
 
     Without --config it runs a built-in demo scene as camera `demo`, so that there is something to
     look at before the first camera is connected.
     """
+    _log(log_level)
     _show_thread_names()
     _share_heaps()
+    _open_many()
     settings = load_settings(config)
     server = settings.server
     with bound(host or server.host, server.port if port is None else port) as listening:
@@ -98,13 +110,33 @@ def url_of(listening: socket.socket) -> str:
 def _listen(application: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        log_level="warning",
+        http=Impatient,
+        log_config=None,
+        access_log=False,
         ws_max_size=65_536,
         ws_per_message_deflate=False,  # JPEGs do not shrink, and the rest is small
         limit_concurrency=1000,
         timeout_graceful_shutdown=5,
         server_header=False,
     )
+
+
+def _log(level: str) -> None:
+    """On stderr, with the time in UTC, as all times of the service are."""
+    line = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    line.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(line)
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    for library in ("uvicorn", "python_multipart", "asyncio"):  # a line a request says nothing
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.root.level))
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings are the client's
+
+
+def _open_many() -> None:
+    """Each camera and listener takes some descriptors, and systems start us with few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _show_thread_names() -> None:

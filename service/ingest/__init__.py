@@ -43,6 +43,7 @@ class Frame:
     captured_s: float  # monotonic clock: ages and order
     captured_at: datetime  # UTC: for people
     truth: float | None = None  # people in it, where a source knows (the demo scene)
+    damaged: bool = False  # it, or one that it was predicted from, did not come whole
 
 
 @dataclass(frozen=True)

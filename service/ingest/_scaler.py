@@ -18,7 +18,7 @@ class Scaler:
         self._width, self._height = size
         self._reformatter, self._colours = VideoReformatter(), VideoReformatter()
 
-    def frame(self, picture: VideoFrame, captured_s: float) -> Frame:
+    def frame(self, picture: VideoFrame, captured_s: float, *, damaged: bool) -> Frame:
         captured_at = now() - timedelta(seconds=time.monotonic() - captured_s)
         size, box = (picture.height, picture.width), (self._height, self._width)
         height, width = Letterbox.fit(size, box=box, multiple=1).scaled
@@ -28,7 +28,7 @@ class Scaler:
         )  # fmt: skip
         small = self._colours.reformat(small, format="rgb24", threads=1)
         image_HW3 = np.asarray(small.to_ndarray(), dtype=np.uint8)  # a view: nothing is copied
-        return Frame(image_HW3, captured_s, captured_at)
+        return Frame(image_HW3, captured_s, captured_at, damaged=damaged)
 
 
 def _while_scaling(pixels: str) -> str:

@@ -18,6 +18,7 @@ from av.container import InputContainer
 from models.errors import SourceEnded, SourceError, SourceRefused
 from service.ingest import Ask, Decoding, Frame, Watch
 from service.ingest._clock import WAITED_S, Clock, Delay, LiveClock, PlayedClock
+from service.ingest._damage import Damage
 from service.ingest._decoder import Decoder, VideoPacket
 from service.ingest._pace import FPS, Pace, Rhythm
 from service.ingest._scaler import Scaler
@@ -128,6 +129,7 @@ class _Reading:
         self._ask, self._watch, self._how = ask, watch, how
         self._pace, self._rhythm, self._delay = Pace(), Rhythm(), Delay(ask.max_age_s)
         self._decoder, self._scaler, self._told = Decoder(), Scaler(ask.size), Told(watch)
+        self._damage = Damage(lossy=how.live and ask.transport == "udp")
         self._clock: Clock = LiveClock() if how.live else PlayedClock()
         self._decoding: Decoding = "all" if ask.decode == "auto" else ask.decode
         self._rate = watch.rate
@@ -265,12 +267,17 @@ class _Reading:
         return not self._resting
 
     def _pictured(self, packet: VideoPacket, at_s: float, *, fresh: bool) -> Iterator[Frame]:
+        self._damage.note(packet, fps=self._rhythm.fps)
         pictures = self._decoder.pictures(packet, alone=self._alone)
+        if self._decoder.broken:
+            self._damage.begin(at_s)
         due = fresh and self._pace.due(at_s, self._rate)
         if due and self._decoder.broken and self._pace.blame(at_s, self._rate):
             self._watch.lost("corrupt")
         for picture in pictures:
             at_s = self._clock.captured_s(self._stamp_s(picture.pts))
+            if picture.key_frame or (self._decoder.needs_all and self._damage.is_old(at_s)):
+                self._damage.end()
             if not (fresh and self._pace.due(at_s, self._rate)):
                 continue
             ahead_s = at_s - time.monotonic()
@@ -281,7 +288,7 @@ class _Reading:
                 self._resting = True
                 return
             self._pace.serve(at_s, self._rate)
-            yield self._scaler.frame(picture, at_s)
+            yield self._scaler.frame(picture, at_s, damaged=self._damage.lasts)
 
     def _lose(self, at_s: float) -> None:
         self._pace.serve(at_s, self._rate)

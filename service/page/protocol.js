@@ -33,8 +33,8 @@
  * @property {string} state
  * @property {boolean} stale
  * @property {number|null} fps
- * @property {boolean} valid whether its picture shows anything that can be counted
- * @property {"black"|"covered"|"overexposed"|"frozen"} [invalid] why not
+ * @property {boolean} valid whether its picture came whole and shows anything that can be counted
+ * @property {"black"|"covered"|"overexposed"|"frozen"|"damaged"} [invalid] why not
  *
  * @typedef {{type: "state", camera: string, state: string, reason?: string}} StateChange
  * @typedef {{type: "stream", camera: string} & Stream} StreamChange

@@ -88,7 +88,7 @@ class Attempt:
         told = self._talk.try_to_say(
             wire.Framed(
                 self._number, self._frames, height, width, frame.captured_s,
-                frame.captured_at.timestamp(), frame.truth, self._missed,
+                frame.captured_at.timestamp(), frame.truth, frame.damaged, self._missed,
             )
         )  # fmt: skip
         self._missed = 0 if told else self._missed + 1
@@ -141,16 +141,28 @@ def read_until_the_service_ends(talk: Talk) -> None:
         wish, descriptor = heard
         if isinstance(wish, wire.Begin):
             attempts = {number: one for number, one in attempts.items() if one.reads}
-            width, height = wish.ask.size
-            slot = Slot(descriptor, width * height)
-            slot.close()
-            attempts[wish.attempt] = Attempt(wish, slot, talk)
-            attempts[wish.attempt].start()
+            try:
+                attempts[wish.attempt] = _begun(wish, descriptor, talk)
+            except (OSError, RuntimeError) as error:  # no thread, no memory, no descriptor
+                why = f"no reader can be had for it: {error}"
+                talk.say(wire.Ended(wish.attempt, "failed", why))
         elif wish.attempt in attempts:  # else it has ended by itself meanwhile
             if isinstance(wish, wire.Rate):
                 attempts[wish.attempt].rate = wish.rate
             else:
                 attempts[wish.attempt].end()
+
+
+def _begun(wish: wire.Begin, descriptor: int, talk: Talk) -> Attempt:
+    """Raises OSError or RuntimeError where the system has no room for it."""
+    if descriptor < 0:
+        raise OSError("its memory did not come")
+    width, height = wish.ask.size
+    slot = Slot(descriptor, width * height)
+    slot.close()
+    attempt = Attempt(wish, slot, talk)
+    attempt.start()
+    return attempt
 
 
 def main() -> None:

@@ -101,7 +101,7 @@ class Attempt:
             self._ears.lost("busy", missed)
         if image_HW3 is not None:
             at = datetime.fromtimestamp(news.captured_unix, UTC)
-            self._ears.frame(Frame(image_HW3, news.captured_s, at, news.truth))
+            self._ears.frame(Frame(image_HW3, news.captured_s, at, news.truth, news.damaged))
 
 
 class Process:

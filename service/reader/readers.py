@@ -1,6 +1,5 @@
 """All reader processes: which camera goes where, who is killed, who may open now."""
 
-import asyncio
 import logging
 import time
 from itertools import count
@@ -8,11 +7,11 @@ from itertools import count
 from models.errors import SourceError
 from service.ingest import Ask
 from service.metrics import Metrics
+from service.reader.openings import Openings
 from service.reader.process import Attempt, Ears, Process
 
 LOG = logging.getLogger(__name__)
 
-OPENINGS = 8  # at once: 50 cameras behind one switch come back together
 IDLE_S = 30.0  # a process without cameras is kept so long
 
 
@@ -23,7 +22,7 @@ class Readers:
         self._metrics, self._each = metrics, each
         self._processes: list[Process] = []
         self._numbers = count(1)
-        self.openings = asyncio.Semaphore(OPENINGS)
+        self.openings = Openings()
 
     def begin(self, ask: Ask, ears: Ears, *, alone: bool = False) -> Attempt:
         """Open a source; `alone`: in a process of its own, because it may have crashed others.

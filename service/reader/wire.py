@@ -45,6 +45,7 @@ class Framed:
     captured_s: float
     captured_unix: float
     truth: float | None
+    damaged: bool
     missed: int
 
 

@@ -12,10 +12,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core.core_schema import CoreSchema, definitions_schema
 
 from service import settings
-from service.guards import Fault
 from service.ingest import Decoding
 from service.problems import TITLES, Problem
-from service.readings import State
+from service.readings import Invalid, State
 
 PROBLEM = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 BYTES = {"type": "string", "format": "binary"}
@@ -96,8 +95,9 @@ class Reading(_Answer):
     fps: float
     """Counts a second, over ten seconds or three of the periods asked for."""
     valid: bool
-    """Whether the picture shows anything that can be counted. If not, the count is none."""
-    invalid: Fault | None = None
+    """Whether the picture came whole and shows anything that can be counted. If not, the count is
+    none."""
+    invalid: Invalid | None = None
     """Why it is not valid; absent where it is."""
     truth: float | None = None
     """People that are really there: the drawn demo scene alone knows, elsewhere absent."""

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -73,6 +74,11 @@ async def put_camera(
             raise ConfigError(
                 f"cameras.{name}.{key}: only rtsp://, rtsps:// and demo by this route"
             )
+        if address is not None and "${" in address.get_secret_value():
+            raise ConfigError(
+                f"cameras.{name}.{key}: ${{...}} stands for a secret in the settings file alone: "
+                "send the password itself, %-quoted"
+            )
     known = name in parts.cameras
     if not known or entry.rate > parts.cameras.settings(name).rate:
         parts.pace.admit()
@@ -98,9 +104,8 @@ async def latest(name: Name, parts: Service) -> dict[str, Any]:
 async def heatmap(name: Name, kind: Literal["png", "jpg"], parts: Service) -> Response:
     """The last counted picture with its density, as its privacy setting allows."""
     seen = _seen(parts, name)
-    preview = parts.cameras.settings(name).preview  # it may be removed meanwhile
     stride = parts.bundle.manifest.input.stride
-    drawn = await seen.drawn("jpeg" if kind == "jpg" else "png", preview=preview, stride=stride)
+    drawn = await seen.drawn("jpeg" if kind == "jpg" else "png", stride=stride)
     return Response(drawn, media_type=MIME[kind], headers=_age(seen))
 
 
@@ -146,9 +151,9 @@ async def history(
     _must_exist(parts, name)
     end = _utc(to) if to else now()
     start = _utc(from_) if from_ else max(end, EPOCH) - timedelta(hours=1)
-    readings, more = await asyncio.to_thread(
-        parts.history.between, name, start=start, end=end, limit=limit
-    )
+    between = partial(parts.history.between, name, start=start, end=end, limit=limit)
+    loop = asyncio.get_running_loop()
+    readings, more = await loop.run_in_executor(parts.history.askers, between)
     return {"camera": name, "readings": readings, "truncated": more}
 
 

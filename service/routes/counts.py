@@ -153,14 +153,16 @@ async def _picture(request: Request, *, limit: int) -> bytes:
         data = await gather(request.stream(), declared=declared, limit=limit)
     except ClientDisconnect as error:
         raise _gone() from error
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return data
 
     async def again() -> AsyncGenerator[bytes, None]:
         yield data
 
     try:
-        form = await MultiPartParser(request.headers, again(), max_files=1).parse()
+        parser = MultiPartParser(request.headers, again(), max_files=1)
+        parser.spool_max_size = limit  # pictures are never put on a disk
+        form = await parser.parse()
     except (MultiPartException, KeyError) as error:
         raise PictureError(
             "form_broken", "the multipart form cannot be read", status=400

@@ -35,6 +35,9 @@ class Subscribe(BaseModel):
     def covers(self, camera: str) -> bool:
         return self.cameras is None or camera in self.cameras
 
+    def shows(self, seen: Seen) -> bool:
+        return self.heatmaps and self.covers(seen.reading.camera)
+
 
 @dataclass(frozen=True)
 class _Picture:
@@ -58,22 +61,24 @@ class _Client:
             await self._picture(letter.seen)
             return
         camera = letter.reading.camera if isinstance(letter, Seen) else letter["camera"]
-        wants = self.wants  # a subscription may change it while we send
-        if not wants.covers(camera):
+        if not self.wants.covers(camera):
             return
         if not isinstance(letter, Seen):
             await self.text(letter)
         elif self._due(camera):
             await self.text(letter.reading.message())
-            if wants.heatmaps:
-                await self._picture(letter)
+            await self._picture(letter)
 
     async def text(self, message: dict[str, Any]) -> None:
         async with asyncio.timeout(SEND_S):
             await self.socket.send_text(orjson.dumps(message).decode())
 
     async def _picture(self, seen: Seen) -> None:
+        if not self.wants.shows(seen):
+            return
         data = await _heatmap_frame(self.parts, seen)
+        if not self.wants.shows(seen):  # a subscription changed it while it was drawn
+            return
         async with asyncio.timeout(SEND_S):
             await self.socket.send_bytes(data)
 
@@ -172,14 +177,12 @@ def _hello(parts: Parts) -> dict[str, Any]:
 
 async def _heatmap_frame(parts: Parts, seen: Seen) -> bytes:
     """Four bytes of length, a JSON header, the JPEG."""
-    name = seen.reading.camera
-    preview = parts.cameras.settings(name).preview if name in parts.cameras else "none"
     stride = parts.bundle.manifest.input.stride
-    picture = await seen.drawn("jpeg", preview=preview, stride=stride)
+    picture = await seen.drawn("jpeg", stride=stride)
     header = orjson.dumps(
         {
             "type": "heatmap",
-            "camera": name,
+            "camera": seen.reading.camera,
             "seq": seen.reading.seq,
             "age_ms": round(seen.reading.age_s * 1e3, 1),
             "mime": "image/jpeg",

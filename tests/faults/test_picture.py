@@ -71,6 +71,8 @@ def test_corrupt_packets_cost_pictures_and_no_more(
         harm = Harm(corrupt=0.2)
         figure = victim.endures(fault, begin=lambda: proxy.harm(harm), seconds=8, end=proxy.heal)
         record(figure)
+        marked = shared.samples("corrupt")["throng_reading_invalid_total", "damaged"]
+        assert marked > 0  # what decoders made up is no count
 
 
 def test_a_change_of_resolution_is_followed_within_the_stream(

@@ -12,6 +12,7 @@ from models.errors import SourceError
 from service import camera
 from service.camera import QUARANTINE_S, CameraLife
 from service.ingest import Ask, Frame, Stream
+from service.reader.openings import Openings
 from service.reader.process import Ears
 from service.reader.readers import Readers
 from service.reader.wire import Ended, Why
@@ -80,7 +81,7 @@ class ScriptedReaders:
 
     def __init__(self, *openings: Script) -> None:
         self._openings = openings
-        self.openings = asyncio.Semaphore(8)
+        self.openings = Openings()
         self.attempts: list[Scripted] = []
         self.alone: list[bool] = []
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -66,9 +66,9 @@ def people(hub: Hub) -> bool:
 
 
 def silent(folder: Path, *, name: str = "silent.mp4", grey: int = 100) -> Camera:
-    """A camera that gives two frames and then nothing for a minute."""
-    file = video(folder / name, [(0, grey), (0.1, grey), (60, grey)])
-    return Camera(source=SecretStr(str(file)), rate=30, stale_after_s=0.3)
+    """A camera that gives two frames and then nothing for a minute. Its view is the same file."""
+    file = SecretStr(str(video(folder / name, [(0, grey), (0.1, grey), (60, grey)])))
+    return Camera(source=file, view=file, rate=30, stale_after_s=0.3)
 
 
 async def test_a_camera_that_falls_silent_is_stalled_and_its_last_reading_stale(
@@ -156,6 +156,15 @@ async def test_a_view_is_opened_once_at_a_time_and_by_a_process_of_its_own(tmp_p
             await until(lambda: set(children(os.getpid())) == readers)
 
 
+async def test_the_view_of_a_file_is_the_picture_that_was_counted_last(tmp_path: Path) -> None:
+    """Opened anew, a file would show its first."""
+    async with watched(tmp_path) as (cameras, hub):
+        cameras.add("gate", silent(tmp_path).model_copy(update={"view": None}))
+        await until(lambda: "gate" in hub.seen)
+        shown = await cameras.view("gate")
+        assert shown.image_HW3 is hub.seen["gate"].image_HW3
+
+
 async def test_views_wait_for_their_turn_among_all_that_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,10 +173,11 @@ async def test_views_wait_for_their_turn_among_all_that_are_opened(
         cameras.add("gate", silent(tmp_path))
         await until(lambda: hub.states["gate"][0] == "live")
         readers, openings = children(os.getpid()), cameras._readers.openings
-        for _ in range(8):
-            await openings.acquire()
-        with pytest.raises(SourceError, match=r"no picture within 0\.05 s"):
-            await cameras.view("gate")
+        async with AsyncExitStack() as others:
+            for _ in range(8):
+                await others.enter_async_context(openings.place())
+            with pytest.raises(SourceError, match=r"no picture within 0\.05 s"):
+                await cameras.view("gate")
         assert children(os.getpid()) == readers
 
 

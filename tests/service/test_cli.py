@@ -16,6 +16,7 @@ from PIL import Image
 
 from deploy.bundle import ZOO
 from models.errors import ConfigError
+from service import VERSION
 from service.commands.check import check_config
 from service.commands.serve import bound, url_of
 from tests.fakes import encoded, solid
@@ -253,6 +254,22 @@ def test_a_heatmap_is_written_beside_the_count(pictures: Path, tmp_path: Path) -
     assert "96 x 64" in done.stdout
     with Image.open(tmp_path / "heat.png") as picture:
         assert (picture.format, picture.size) == ("PNG", (96, 64))
+
+
+@pytest.mark.parametrize("name", ["good.png", "heat.jpg"])
+def test_a_heatmap_never_takes_the_place_of_its_picture_and_says_what_it_is(
+    pictures: Path, name: str
+) -> None:
+    before = (pictures / "good.png").read_bytes()
+    done = throng("count", pictures / "good.png", "--heatmap", pictures / name)
+    assert done.returncode == 2
+    assert "wanted the name of a new file, *.png" in " ".join(done.stderr.replace("│", " ").split())
+    assert (pictures / "good.png").read_bytes() == before
+    assert not (pictures / "heat.jpg").exists()
+
+
+def test_it_says_which_version_it_is() -> None:
+    assert throng("--version").stdout == f"throng {VERSION}\n"
 
 
 def test_a_heatmap_that_cannot_be_written_is_one_line(pictures: Path, tmp_path: Path) -> None:

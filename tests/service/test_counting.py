@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from models.density import count
 from models.errors import EngineError, Overloaded
+from service import counting
 from service.batching import Batcher
 from service.counting import CameraLine, PictureCounter, Wiring, Zones
 from service.history import History
@@ -230,6 +231,17 @@ async def test_a_black_picture_is_counted_told_and_not_kept(tmp_path: Path) -> N
         assert one.stored() == pytest.approx([4.8, 4.8], rel=1e-4)
 
 
+async def test_a_damaged_picture_is_no_count_whatever_the_camera_looks_like(tmp_path: Path) -> None:
+    camera = CAMERA.model_copy(update={"check_picture": False})
+    async with room(tmp_path, camera=camera) as one:
+        assert (await one.counted(frame(100))).valid
+        bad = await one.counted(replace(frame(100), damaged=True))
+        assert (bad.valid, bad.invalid, bad.state) == (False, "damaged", "live")
+        assert one.total("throng_people") == 0
+        assert one.total("throng_reading_invalid_total", reason="damaged") == 1
+        assert (await one.counted(frame(100))).valid
+
+
 @pytest.mark.parametrize(
     ("grey", "reason"),
     [
@@ -326,6 +338,24 @@ async def test_the_pieces_of_a_picture_that_failed_are_not_counted_any_more(tmp_
         one.engine.error = None
         await PictureCounter(Settings(), bundle(), one.batcher).count(solid(0, (48, 64)))
         assert len(one.engine.shapes) < pieces
+
+
+async def test_a_picture_is_not_awaited_for_ever_where_the_engine_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "ANSWER_S", 0.1)
+    async with room(tmp_path) as one:
+        one.engine.hold()
+        with pytest.raises(Overloaded, match="the engine gave no answer within"):
+            await PictureCounter(Settings(), bundle(), one.batcher).count(solid(0, (48, 64)))
+
+
+async def test_what_may_be_shown_is_settled_when_a_picture_is_taken(tmp_path: Path) -> None:
+    """A letter that waits may not show under new settings what the old ones hid."""
+    camera = CAMERA.model_copy(update={"preview": "none"})
+    async with room(tmp_path, camera=camera) as one:
+        await one.counted(frame(100))
+        assert one.hub.seen["gate"].preview == "none"
 
 
 async def test_the_line_has_so_many_places_and_they_are_given_back(tmp_path: Path) -> None:

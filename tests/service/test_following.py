@@ -173,3 +173,30 @@ def test_a_file_that_is_written_in_place_is_followed(edited: tuple[Path, TestCli
     path, client = edited
     path.write_text(json.dumps({"cameras": {"c": DEMO}}))
     wait_until(lambda: names(client) == {"c"}, seconds=10, what="the edit")
+
+
+def test_an_edit_that_lacked_a_secret_is_taken_once_the_secret_is_there(path: Path) -> None:
+    secret = path.parent / "password"
+    with served(path) as client:
+        camera = {**DEMO, "source": f"rtsp://u:${{file:{secret}}}@127.0.0.1:1/x"}
+        write(path, {"a": DEMO, "b": DEMO, "c": camera})
+        wait_until(lambda: "password" in said(client), seconds=10, what="the refusal")
+        secret.write_text("c4n4ry")
+        wait_until(lambda: "c" in names(client), seconds=10, what="the camera")
+        assert said(client) == "ok"
+
+
+def test_what_the_api_replaced_or_removed_is_named_and_no_edit_undoes_it(path: Path) -> None:
+    with served(path) as client:
+        wait_until(lambda: said(client) == "ok", seconds=10, what="the file")
+        assert client.put("/v1/cameras/a", json={**DEMO, "rate": 3}).status_code == 200
+        assert client.delete("/v1/cameras/b").status_code == 204
+        named = "cameras a, b: the API has replaced or removed them, until a restart"
+        assert said(client) == named
+        write(path, {"a": {**DEMO, "rate": 7}, "b": {**DEMO, "rate": 7}, "c": DEMO})
+        wait_until(lambda: "c" in names(client), seconds=10, what="the edit")
+        assert names(client) == {"a", "c"}
+        assert client.get("/v1/cameras/a").json()["rate"] == 3
+        write(path, {"c": DEMO})
+        wait_until(lambda: said(client) == "ok", seconds=10, what="the next edit")
+        assert names(client) == {"a", "c"}  # who was put stays

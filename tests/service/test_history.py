@@ -214,3 +214,39 @@ def test_a_place_that_cannot_hold_it_is_refused_in_one_line(tmp_path: Path, bloc
     with pytest.raises(ConfigError, match="choose --data") as caught:
         History(tmp_path / "data" / "history.sqlite", Keep(), Metrics(CollectorRegistry()))
     assert "\n" not in str(caught.value)
+
+
+def test_two_services_never_share_a_history(history: History, database: Path) -> None:
+    history.start()
+    with pytest.raises(ConfigError, match="another service keeps its history there; choose --data"):
+        History(database, Keep(), Metrics(CollectorRegistry()))
+    history.close()
+    after = History(database, Keep(), Metrics(CollectorRegistry()))
+    after.start()
+    after.close()
+
+
+def test_what_is_older_than_the_keeping_is_not_told_either(history: History) -> None:
+    history.add(reading(7200))
+    history.add(reading(60))
+    history.start()
+    history.close()
+    told, _ = history.between("gate", start=NOW - timedelta(hours=9), end=NOW, limit=10)
+    assert len(told) == 1
+
+
+def test_a_history_without_new_readings_is_swept(
+    history: History, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SWEEP_S", 0.05)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        old = (NOW - timedelta(hours=2)).timestamp()
+        connection.execute("INSERT INTO readings VALUES ('gate', ?, 1, 1, 1, '{}')", (old,))
+
+    def rows() -> int:
+        with closing(sqlite3.connect(database)) as connection:
+            return int(connection.execute("SELECT count(*) FROM readings").fetchone()[0])
+
+    assert rows() == 1
+    history.start()
+    wait_until(lambda: rows() == 0, seconds=5, what="a sweep")

@@ -1,5 +1,6 @@
 """The exported series are a public surface: a changed name is a changed list, seen in review."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -59,7 +60,8 @@ READING = Reading(
     camera="gate",
     seq=1,
     captured_at=datetime.fromtimestamp(1_800_000_000, UTC),
-    captured_s=0.0,
+    captured_s=time.monotonic(),
+    stale_after_s=3600.0,
     count=40,
     interval=(31, 49),
     zones={"platform": 12},
@@ -187,6 +189,15 @@ def test_an_invalid_reading_is_counted_by_its_reason_and_takes_the_count_back(
     assert registry.get_sample_value("throng_reading_invalid_total", labels) == 1
     name = "throng_reading_timestamp_seconds"
     assert registry.get_sample_value(name, {"camera": "gate"}) == 1_800_000_000
+
+
+def test_a_reading_that_is_old_when_it_comes_shows_no_count(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    series = use(metrics, "gate")
+    assert samples_of(registry, "gate") >= COUNT
+    series.show(replace(READING, captured_s=time.monotonic() - 6, stale_after_s=5))
+    assert not samples_of(registry, "gate") & COUNT
 
 
 def test_a_camera_sends_one_stream_at_a_time(registry: CollectorRegistry, metrics: Metrics) -> None:

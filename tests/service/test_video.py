@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import av
 import pytest
 
-from service.ingest import Ask, Frame, _decoder
+from service.ingest import Ask, Frame, _damage, _decoder
 from tests.fakes import video
 from tests.service.clips import FPS, Live, ask, clip, numbers, serving
 from tests.service.watching import Watching, played
@@ -232,6 +233,37 @@ def test_what_cannot_be_decoded_is_passed_over_and_told_once_a_due_time(
     assert watch.losses == ["corrupt"] * 4
     assert len(frames) in (10, 11)
     assert not set(numbers(frames)) & set(range(11, 19))
+
+
+def test_what_follows_from_a_damaged_picture_is_damaged_up_to_the_next_key_frame(
+    folder: Path, tmp_path: Path
+) -> None:
+    sound = clip(folder / "sound_p.mp4", 3, gop=25, size_hw=(240, 320))
+    path = damaged(sound, tmp_path / "smeared.mp4", lambda number: number == 30)
+    watch = Watching(25)
+    frames, _ = played(ask(path, size=(320, 240)), watch=watch)
+    assert watch.losses == ["corrupt"]  # the picture itself
+    spoilt = [index for index, frame in enumerate(frames) if frame.damaged]
+    assert spoilt == list(range(30, 49))  # of pictures 31 to 49: a key frame is the fiftieth
+
+
+def test_where_packets_may_be_lost_a_picture_that_is_missing_is_a_damage() -> None:
+    def packet(number: int, *, key: bool = False) -> Any:
+        made = av.Packet(b"x")
+        made.pts = made.dts = number
+        made.time_base, made.is_keyframe = Fraction(1, 25), key
+        return made
+
+    sure, lossy = _damage.Damage(lossy=False), _damage.Damage(lossy=True)
+    for number in (0, 1, 2, 4):
+        for one in (sure, lossy):
+            assert not one.lasts
+            one.note(packet(number), fps=25.0)
+    assert (sure.lasts, lossy.lasts) == (False, True)
+    lossy.end()
+    lossy.note(packet(25, key=True), fps=25.0)
+    lossy.note(packet(26), fps=25.0)
+    assert not lossy.lasts
 
 
 def test_a_broken_key_frame_is_told_too(short: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 
 import numpy as np
 import pytest
@@ -34,13 +35,22 @@ def test_a_picture_counts_the_same_as_a_body_and_in_a_form(client: TestClient) -
 
 
 def test_a_form_of_megabytes_is_read_and_its_file_closed(
-    tmp_path: Path, engine: FakeEngine
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Pictures never reach a disk: not even that of temporary files."""
+    monkeypatch.setattr(SpooledTemporaryFile, "rollover", pytest.fail)
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
     with api(tmp_path, engine) as client:
         answer = client.post("/v1/count", **form(encoded(noise)))
     assert len(encoded(noise)) > 1_100_000
     assert answer.status_code == 200
+
+
+def test_a_form_is_one_however_its_type_is_written(client: TestClient) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="p"; filename="p"\r\n\r\n'
+    body += encoded(solid(100, (48, 64))) + b"\r\n--x--\r\n"
+    kind = {"Content-Type": "Multipart/Form-Data; boundary=x"}
+    assert client.post("/v1/count", content=body, headers=kind).status_code == 200
 
 
 def test_a_heatmap_is_a_png_of_the_counted_size(tmp_path: Path, engine: FakeEngine) -> None:

@@ -15,7 +15,7 @@ MESSAGES = [
     wire.Begin(1, Ask("rtsp://u:p@camera.test/1", size=(640, 360), rate=5)),
     wire.Rate(1, 0.5),
     wire.End(1),
-    wire.Framed(1, 7, 432, 768, 12.5, 1.7e9, None, 2),
+    wire.Framed(1, 7, 432, 768, 12.5, 1.7e9, None, False, 2),
     wire.Known(1, STREAM),
     wire.Gone(1, "late", 1),
     wire.Ended(1, "refused", "the camera refuses this login"),
