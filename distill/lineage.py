@@ -54,7 +54,10 @@ def steps_before(descendant: Recipe, runs: Path) -> int:
 
 def finished(runs: Path, name: str) -> Path:
     """The folder of the run of that name. Raises DataError where it is missing or not finished."""
-    last, first = runs / name / "last.safetensors", f"first `throng-distill run {name}`"
+    last, first = (
+        runs / name / "last.safetensors",
+        f"first `throng-distill run {name} --out {runs / name}`",
+    )
     if not last.is_file():
         raise DataError(f"no finished run at {last.parent}: {first}")
     facts = load_checkpoint(last).facts
@@ -102,7 +105,9 @@ def copy_method(run: Path, method: nn.Module) -> None:
     if wanted := method.state_dict():
         step, groups = state.read(run / "state.safetensors")
         if step < load_checkpoint(run / "last.safetensors").facts["step"]:
-            raise DataError(f"{run} was cut as it ended: first `throng-distill run {run.name}`")
+            raise DataError(
+                f"{run} was cut as it ended: first `throng-distill run {run.name} --out {run}`"
+            )
         learned = groups.get("method", {})
         if {n: v.shape for n, v in learned.items()} == {n: v.shape for n, v in wanted.items()}:
             method.load_state_dict(learned)

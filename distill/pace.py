@@ -5,7 +5,7 @@ import math
 
 def rising(done: float, *, over: float) -> float:
     """exp(-5 (1 - t)^2) while t goes from 0 to 1 over the first such share of the run, then 1."""
-    return math.exp(-5 * (1 - min(1.0, done / over)) ** 2)
+    return math.exp(-5 * (1 - min(1.0, done / over)) ** 2) if over else 1.0
 
 
 def fading(done: float, *, over: float) -> float:

@@ -59,5 +59,7 @@ def read(path: Path) -> tuple[int, dict[str, dict[str, Tensor]]]:
                 group, _, rest = key.partition("/")
                 groups.setdefault(group, {})[rest] = stored.get_tensor(key)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is no state of a run ({error}): remove it") from error
+        raise DataError(
+            f"{path} is no state of a run ({error}): remove the folder, it begins anew"
+        ) from error
     return step, groups

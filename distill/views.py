@@ -68,7 +68,7 @@ def heard(lessons: Lessons, roles: Sequence[str]) -> Lessons:
 
     How far they agree goes with it, as the hint "trust".
     """
-    if set(roles) <= lessons.keys() or not lessons:
+    if set(roles) == lessons.keys() or not lessons:
         return lessons
     maps = [look.density_N1hw.float() for look in lessons.values()]
     together = Look(torch.stack(maps).mean(dim=0), {"trust": agreement(maps)})

@@ -14,7 +14,9 @@ from models.errors import ConfigError, DataError
 from models.nets import NETS, CountingNet
 from models.tensors import write_tensors
 
-UNFIT = (SafetensorError, ConfigError, KeyError, ValueError, RuntimeError, TypeError)
+UNFIT = (
+    SafetensorError, ConfigError, KeyError, ValueError, RuntimeError, TypeError, ZeroDivisionError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ class Weights:
     pixel: float = 100.0  # mean over cells
     similarity: float = 100.0  # mean over the matrix
     regions: float = 0.1  # sum over regions
-    image: float = 0.1
-    levels: float = 0.1
+    image: float = 1.0  # at 0.1 the gradient of these two is a fiftieth of the others'
+    levels: float = 1.0
 
 
 class Mgd(Method):

@@ -88,9 +88,17 @@ class Recipe:
     def smoke(self) -> "Recipe":
         """A few steps from scratch on drawn pictures: shows that the line runs, needs no data."""
         drawn = (Part("plaza", "smoke"),)
+        unlabelled = tuple(replace(part, labelled=False) for part in drawn)
+        hidden = any(not part.labelled for part in self.train)
         fresh = {role: replace(teacher, fresh=True) for role, teacher in self.teachers.items()}
         small = replace(
-            self, train=drawn, validate=drawn, trunk_weights="", starts_from="", bank="", frozen=()
+            self,
+            train=drawn + unlabelled * hidden,
+            validate=drawn,
+            trunk_weights="",
+            starts_from="",
+            bank="",
+            frozen=(),
         )
         tiny = replace(self.augmentation, crop_px=64)
         return replace(

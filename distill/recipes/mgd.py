@@ -17,7 +17,7 @@ STEPS, WARMUP, BATCH = 1_000, 100, 16  # 45 minutes of a core in all for a share
 TEACHER_BATCH, TEACHER_TRUNK_RATE = 8, 5e-5  # and 30 for its teachers, with bf16
 LABELLED = 0.5  # of the crops of a batch, on average
 PARTS = {"sha_": 0.6, "shb_": 0.4}
-WEIGHTS = {"image": 1.0, "levels": 1.0}  # at 0.1 their gradient is a fiftieth of the others'
+WEIGHTS = {"image": 1.0, "levels": 1.0}  # by now the defaults
 VALIDATE = tuple(Part("pack", "val", prefix=prefix) for prefix in PARTS)
 
 

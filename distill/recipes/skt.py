@@ -4,9 +4,9 @@ the same students taught.
 Teaching is dear without a GPU, so a student is taught for a fifth of its crops. Those of most rows
 learn from head points alone first, and go on from there taught or not: they have one start (a
 seed), and then see the same crops in the same order. Others are taught first, from scratch, and go
-on alone: they see as many crops, and counted better, though more than half of that was their two
-stages. So do the students of BL and SANet, whose controls have the same stages. Published: taught
-from scratch, and to the end.
+on alone: they see as many crops, and counted better, though more than half of that came of the
+order of their stages. So do the students of BL and SANet, whose controls have the same stages.
+Published: taught from scratch, and to the end.
 """
 
 from collections.abc import Sequence

@@ -46,13 +46,18 @@ class Ran:
 
 
 def read_run(name: str, runs: Path) -> Ran | None:
-    """None where it has no checkpoint yet. Raises DataError where its folder is broken."""
+    """None where it has no checkpoint yet. Raises DataError where its folder is broken.
+
+    A start that was put there without its run, as what ships is, saw no crops that are known.
+    """
     folder = runs / name
     if not (folder / "best.safetensors").is_file():
         return None
     recipe = _recipe(folder / "recipe.json")
     entries = log.read(folder / "log.jsonl")
-    before = read_run(recipe["starts_from"], runs) if recipe.get("starts_from") else None
+    start = recipe.get("starts_from", "")
+    known = bool(start) and (runs / start / "recipe.json").is_file()
+    before = read_run(start, runs) if known else None
     crops, seconds = (before.crops, before.seconds) if before else (0, 0.0)
     steps = max((entry["step"] for entry in entries if "step" in entry), default=0)
     curve = [

@@ -56,7 +56,9 @@ def test_a_run_that_is_missing_or_goes_on_still_hands_nothing_on(
     later: Recipe, tmp_path: Path
 ) -> None:
     """Its weights would be others tomorrow, under the same name."""
-    with pytest.raises(DataError, match=r"no finished run at .*first `throng-distill run earlier`"):
+    with pytest.raises(
+        DataError, match=r"no finished run at .*first `throng-distill run earlier --out .*/earlier`"
+    ):
         forebears(later, tmp_path)
     _saved(tmp_path, NETS["throng-m"](**CUT), CUT, step=8)
     with pytest.raises(DataError, match=r"earlier is at step 8 of 9: first `throng-distill run"):
@@ -93,7 +95,9 @@ def test_what_a_method_has_learned_goes_on_where_the_method_is_the_same(tmp_path
     run = _saved(tmp_path, NETS["throng-m"](**CUT), CUT)
     file = run / "state.safetensors"
     state.save(file, step=8, nets={"method": learned}, optimiser=optimiser)
-    with pytest.raises(DataError, match=r"cut as it ended: first `throng-distill run earlier`"):
+    with pytest.raises(
+        DataError, match=r"cut as it ended: first `throng-distill run earlier --out .*/earlier`"
+    ):
         copy_method(run, same)
     state.save(file, step=9, nets={"method": learned}, optimiser=optimiser)
     before = other.weight.clone()

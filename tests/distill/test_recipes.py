@@ -91,3 +91,9 @@ def test_a_recipe_cannot_be_altered() -> None:
     found: Recipe = recipe("throng-m")
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.steps = 1  # type: ignore[misc]  # what the test is about
+
+
+def test_a_smoke_run_of_what_learns_without_labels_sees_crops_without_them() -> None:
+    for name in ("mgd-5", "mean-teacher-5", "throng-s-instructed"):
+        assert any(not part.labelled for part in recipe(f"{name}-smoke").train), name
+    assert all(part.labelled for part in recipe("supervised-5-smoke").train)

@@ -336,9 +336,30 @@ def test_rows_of_one_net_are_compared_at_equal_crops_unless_they_say_otherwise(n
     rows = {row.name: [recipe(run) for run in row.runs] for row in TABLES[name].rows}
     for first, second in TABLES[name].compared:
         ours, theirs = rows[first], rows[second]
-        nets = [(some[0].net, some[0].net_arguments) for some in (ours, theirs)]
+        nets = [_bare(some[0]) for some in (ours, theirs)]
         if nets[0] == nets[1] and "half the crops" not in second:
             assert {_crops(one) for one in ours} == {_crops(one) for one in theirs}, (first, second)
+
+
+@pytest.mark.parametrize("name", TABLES.names())
+def test_no_teacher_ever_spoke_to_a_student_that_is_alone(name: str) -> None:
+    alone = [row for row in TABLES[name].rows if row.name.endswith("alone") or "alone," in row.name]
+    for row in alone:
+        if "then alone" not in row.name:
+            assert not any(_taught(recipe(run)) for run in row.runs), row.name
+
+
+def _bare(one: Recipe) -> tuple[str, dict[str, Any]]:
+    """The net that is reviewed, where one is: a review adds no parameter."""
+    arguments = dict(one.net_arguments)
+    if one.net != "reviewed":
+        return one.net, arguments
+    arguments.pop("passes")
+    return arguments.pop("net"), arguments
+
+
+def _taught(one: Recipe) -> bool:
+    return bool(one.teachers) or bool(one.starts_from and _taught(recipe(one.starts_from)))
 
 
 def _crops(one: Recipe) -> int:
