@@ -12,6 +12,8 @@ from models.errors import SourceEnded, SourceError
 from service.ingest import SOURCES, Ask, Decoding, Lost, Stream, kind_of, redacted
 from service.ingest._pace import ENOUGH
 
+LEAST_S = 0.25  # of the time by which cost is told
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -28,7 +30,8 @@ class Probe:
     lost: int
     cpu_ms_per_source_frame: float | None
     core_percent: float | None
-    """Of one core, for reading, decoding and scaling at the asked rate."""
+    """Of one core, for reading, decoding and scaling at the asked rate. None after too short a
+    look: what begins with a burst would be taken for what lasts."""
 
     @property
     def keyframe_rate(self) -> float | None:
@@ -81,7 +84,7 @@ def _known(value: float | None, unit: str = "") -> str:
 
 
 def _hint(said: Probe) -> str | None:
-    if said.decoding == "keyframes":
+    if said.decoding == "keyframes" or said.codec == "drawn":
         return None
     if not said.keyframe_rate:
         return "no second key frame was seen: ask for more --seconds"
@@ -150,7 +153,7 @@ class _Meter:
             frames=self.frames,
             lost=self._lost,
             cpu_ms_per_source_frame=round(1000 * cpu_s / packets, 3) if packets else None,
-            core_percent=round(100 * cpu_s / wall_s, 2) if packets else None,
+            core_percent=round(100 * cpu_s / wall_s, 2) if packets and wall_s > LEAST_S else None,
         )
 
     def _now(self) -> tuple[float, float, float]:

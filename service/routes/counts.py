@@ -164,9 +164,9 @@ async def _picture(request: Request, *, limit: int) -> bytes:
         parser.spool_max_size = limit  # pictures are never put on a disk
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
-        raise PictureError(
-            "form_broken", "the multipart form cannot be read", status=400
-        ) from error
+        many = "Too many files" in str(error)
+        says = "the form holds several files: send one" if many else "the form cannot be read"
+        raise PictureError("form_broken", says, status=400) from error
     try:
         for value in form.values():
             if isinstance(value, UploadFile):

@@ -116,7 +116,8 @@ def test_a_broken_form_is_a_problem(client: TestClient, kind: str, content: byte
 def test_a_form_without_a_file_or_with_two_is_a_problem(client: TestClient) -> None:
     fields = {"a": (None, "text")}
     problem(client.post("/v1/count", files=fields), 400, "form_empty")
-    problem(client.post("/v1/count", **form(PICTURE, PICTURE)), 400, "form_broken")
+    said = problem(client.post("/v1/count", **form(PICTURE, PICTURE)), 400, "form_broken")
+    assert said == "the form holds several files: send one"
 
 
 def test_a_body_in_chunks_is_bounded_too(client: TestClient) -> None:
