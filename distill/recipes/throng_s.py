@@ -11,7 +11,8 @@ from distill.augment import AS_SEEN
 from distill.recipes import Recipe, Teacher
 from distill.recipes._pack import EVERY, TRAIN, VALIDATE
 
-INSTRUCTED, FIRST, SECOND, THIRD = 2_000, 12_000, 8_000, 12_000  # steps
+INSTRUCTED, FIRST, SECOND, THIRD, FOURTH = 2_000, 12_000, 8_000, 12_000, 6_000  # steps
+MIXED = replace(AS_SEEN, scale=(0.45, 2.0), mixed=0.5)
 
 
 def throng_s_alone_start() -> Recipe:
@@ -89,3 +90,21 @@ def _second(start: str) -> Recipe:
 
 def _third(start: str) -> Recipe:
     return replace(_second(start), steps=THIRD, augmentation=AS_SEEN, evaluate_every=2_000)
+
+
+def throng_s_taught() -> Recipe:
+    """throng-s goes on by the maps of throng-m on crops that no picture holds, and by labels."""
+    return replace(
+        throng_s_mixed(), train=EVERY, method="soft", teachers={"teacher": Teacher("throng-m")}
+    )
+
+
+def throng_s_mixed() -> Recipe:
+    """throng-s goes on so by labels alone: the control of throng-s-taught."""
+    return replace(
+        throng_s_alone_start(),
+        starts_from="throng-s",
+        steps=FOURTH,
+        augmentation=MIXED,
+        evaluate_every=1_000,
+    )
