@@ -66,8 +66,8 @@ def cutmix(
 
 
 def boxes(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Where a crop is another one. Drawn again until they cover what they should, which overlaps and rounding may prevent; on a
-    grid of very few units, what they can.
+    """Where a crop is another one. Drawn again until they cover what they should, which overlaps
+    and rounding may prevent; on a grid of very few units, what they can.
     """
     covered = np.zeros((rows, columns), dtype=np.bool_)
     for _ in range(TRIES):

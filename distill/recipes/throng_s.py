@@ -11,7 +11,8 @@ from distill.augment import AS_SEEN
 from distill.recipes import Recipe, Teacher
 from distill.recipes._pack import EVERY, TRAIN, VALIDATE
 
-INSTRUCTED, FIRST, SECOND, THIRD, FOURTH = 2_000, 12_000, 8_000, 12_000, 6_000  # steps
+INSTRUCTED, FIRST, SECOND, THIRD = 2_000, 12_000, 8_000, 12_000  # steps
+TAUGHT, FINISH = 6_000, 3_000
 MIXED = replace(AS_SEEN, scale=(0.45, 2.0), mixed=0.5)
 
 
@@ -104,7 +105,23 @@ def throng_s_mixed() -> Recipe:
     return replace(
         throng_s_alone_start(),
         starts_from="throng-s",
-        steps=FOURTH,
+        steps=TAUGHT,
         augmentation=MIXED,
         evaluate_every=1_000,
+    )
+
+
+def throng_s_finished() -> Recipe:
+    """throng-s-taught goes on with labels alone, slowly, on crops as they are."""
+    return _finish("throng-s-taught")
+
+
+def throng_s_mixed_finished() -> Recipe:
+    """throng-s-mixed goes on so, too: the control of throng-s-finished."""
+    return _finish("throng-s-mixed")
+
+
+def _finish(start: str) -> Recipe:
+    return replace(
+        _third(start), steps=FINISH, rate=2.5e-4, trunk_rate=1e-4, warmup=100, evaluate_every=1_500
     )
