@@ -17,7 +17,8 @@ class Augmentation:
     """Square crops of `crop_px`; the picture's scale is drawn log-uniformly from `scale`.
 
     The other numbers are shares of crops: `native` keep the picture's scale and its pixels, `blur`
-    are out of focus, `jpeg` are compressed once more.
+    are out of focus, `jpeg` are compressed once more, `mixed` have boxes of another crop of the
+    batch.
     """
 
     crop_px: int = 256
@@ -28,6 +29,7 @@ class Augmentation:
     native: float = 0.0
     blur: float = 0.0
     jpeg: float = 0.0
+    mixed: float = 0.0
 
     def __call__(
         self, image_HW3: Image, points_P2: Points, rng: np.random.Generator

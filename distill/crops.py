@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from distill.cutmix import boxes
 from distill.data import DATASETS, Image, Points, Sample
 from distill.lists import ids
 from distill.recipes import Part, Recipe
@@ -22,6 +24,7 @@ from models.density import splat, spread
 from models.errors import DataError
 
 AHEAD = 6  # batches made while the net works
+BOX_PX = 16  # sides of a box are multiples of it
 
 
 def samples_of(part: Part, data: Path) -> list[Sample]:
@@ -91,7 +94,10 @@ class CropMaker:
 
     def batch(self, step: int) -> Crops:
         rng = np.random.default_rng((self._recipe.seed, step))
-        return stacked([self._crop(rng) for _ in range(self._recipe.batch)], self._stride)
+        crops = [self._crop(rng) for _ in range(self._recipe.batch)]
+        if share := self._recipe.augmentation.mixed:
+            crops = mixed(crops, rng, share=share)
+        return stacked(crops, self._stride)
 
     def _crop(self, rng: np.random.Generator) -> Crop:
         part = int(rng.choice(len(self._parts), p=self._weights))
@@ -103,6 +109,34 @@ class CropMaker:
 
     def ahead(self, steps: range) -> Iterator[Crops]:
         return ahead(self.batch, steps)
+
+
+def mixed(crops: Sequence[Crop], rng: np.random.Generator, *, share: float) -> list[Crop]:
+    """A share of the crops have boxes (CutMix) of the crop that is next to them in count."""
+    order = sorted(range(len(crops)), key=lambda which: len(crops[which].points_P2))
+    after = dict(zip(order, [*order[1:], *order[-2:][:1]], strict=True))
+    return [
+        _pasted(crop, crops[after[which]], rng) if rng.random() < share else crop
+        for which, crop in enumerate(crops)
+    ]
+
+
+def _pasted(crop: Crop, other: Crop, rng: np.random.Generator) -> Crop:
+    """A head comes with the pixel that it lies on. Without the labels of both it has none."""
+    side = crop.image_HW3.shape[0]
+    units = -(-side // BOX_PX)
+    box_HW = boxes(units, units, rng).repeat(BOX_PX, axis=0).repeat(BOX_PX, axis=1)[:side, :side]
+    image_HW3 = np.where(box_HW[:, :, None], other.image_HW3, crop.image_HW3)
+    labelled = crop.labelled and other.labelled
+    kept_P2 = crop.points_P2[~_lies_in(box_HW, crop.points_P2)]
+    came_P2 = other.points_P2[_lies_in(box_HW, other.points_P2)]
+    points_P2 = np.concatenate([kept_P2, came_P2])[: None if labelled else 0]
+    return Crop(image_HW3, points_P2, labelled)
+
+
+def _lies_in(box_HW: NDArray[np.bool_], points_P2: Points) -> NDArray[np.bool_]:
+    columns, rows = points_P2.astype(int).clip(0, len(box_HW) - 1).T
+    return np.asarray(box_HW[rows, columns])
 
 
 def ahead(batch: Callable[[int], Crops], steps: range) -> Iterator[Crops]:

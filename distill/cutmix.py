@@ -60,14 +60,14 @@ def cutmix(
     height, width = shape_hw
     pasted = np.zeros((len(mixed_N), 1, height, width), dtype=np.bool_)
     for crop in which_K.tolist():
-        boxes = _boxes(-(-height // unit), -(-width // unit), rng)
-        pasted[crop, 0] = boxes.repeat(unit, axis=0).repeat(unit, axis=1)[:height, :width]
+        drawn = boxes(-(-height // unit), -(-width // unit), rng)
+        pasted[crop, 0] = drawn.repeat(unit, axis=0).repeat(unit, axis=1)[:height, :width]
     return Mix(torch.from_numpy(pasted).to(mixed_N.device), other_N)
 
 
-def _boxes(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Drawn again until they cover what they should, which overlaps and rounding may prevent; on a
-    grid of very few units, what they can.
+def boxes(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Where a crop is another one. Drawn again until they cover what they should, which overlaps
+    and rounding may prevent; on a grid of very few units, what they can.
     """
     covered = np.zeros((rows, columns), dtype=np.bool_)
     for _ in range(TRIES):

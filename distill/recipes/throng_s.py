@@ -12,6 +12,8 @@ from distill.recipes import Recipe, Teacher
 from distill.recipes._pack import EVERY, TRAIN, VALIDATE
 
 INSTRUCTED, FIRST, SECOND, THIRD = 2_000, 12_000, 8_000, 12_000  # steps
+TAUGHT, FINISH = 6_000, 3_000
+MIXED = replace(AS_SEEN, scale=(0.45, 2.0), mixed=0.5)
 
 
 def throng_s_alone_start() -> Recipe:
@@ -89,3 +91,37 @@ def _second(start: str) -> Recipe:
 
 def _third(start: str) -> Recipe:
     return replace(_second(start), steps=THIRD, augmentation=AS_SEEN, evaluate_every=2_000)
+
+
+def throng_s_taught() -> Recipe:
+    """throng-s goes on by the maps of throng-m on crops that no picture holds, and by labels."""
+    return replace(
+        throng_s_mixed(), train=EVERY, method="soft", teachers={"teacher": Teacher("throng-m")}
+    )
+
+
+def throng_s_mixed() -> Recipe:
+    """throng-s goes on so by labels alone: the control of throng-s-taught."""
+    return replace(
+        throng_s_alone_start(),
+        starts_from="throng-s",
+        steps=TAUGHT,
+        augmentation=MIXED,
+        evaluate_every=1_000,
+    )
+
+
+def throng_s_finished() -> Recipe:
+    """throng-s-taught goes on with labels alone, slowly, on crops as they are."""
+    return _finish("throng-s-taught")
+
+
+def throng_s_mixed_finished() -> Recipe:
+    """throng-s-mixed goes on so, too: the control of throng-s-finished."""
+    return _finish("throng-s-mixed")
+
+
+def _finish(start: str) -> Recipe:
+    return replace(
+        _third(start), steps=FINISH, rate=2.5e-4, trunk_rate=1e-4, warmup=100, evaluate_every=1_500
+    )

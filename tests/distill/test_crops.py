@@ -1,10 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from distill.crops import AHEAD, CropMaker, Crops, samples_of
+from distill.crops import AHEAD, Crop, CropMaker, Crops, mixed, samples_of
 from distill.recipes import Fold, Part, Recipe
 from models.density import count
 from models.errors import ConfigError, DataError
@@ -45,6 +48,50 @@ def test_both_targets_of_a_crop_hold_the_same_people(tiny: Recipe) -> None:
     for heads, density in zip(crops.heads_N1hw, crops.density_N1hw, strict=True):
         assert count(heads.numpy()) == int(heads.sum())
         assert count(density.numpy()) == pytest.approx(count(heads.numpy()), abs=1e-3)
+
+
+def _painted(seed: int, *, labelled: bool = True) -> Crop:
+    """A crop of 70 px in one colour, which no other has, with a dot of another at each head."""
+    rng = np.random.default_rng(seed)
+    image_HW3 = np.full((70, 70, 3), 10 * seed, np.uint8)
+    cells_P = rng.choice(70 * 70, size=seed + 1, replace=False)
+    columns_P, rows_P = cells_P % 70, cells_P // 70
+    image_HW3[rows_P, columns_P] = 10 * seed + 5
+    points_P2 = np.stack([columns_P, rows_P], axis=1).astype(np.float32) + 0.5
+    return Crop(image_HW3, points_P2 if labelled else points_P2[:0], labelled)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_mixed_crop_has_exactly_the_heads_that_are_seen_in_it(seed: int) -> None:
+    crops = [_painted(n) for n in (7, 2, 5)]
+    for crop, of in zip(mixed(crops, np.random.default_rng(seed), share=1.0), crops, strict=True):
+        dots_HW = crop.image_HW3[:, :, 0] % 10 == 5
+        columns_P, rows_P = crop.points_P2.astype(int).T
+        assert dots_HW.sum() == len(crop.points_P2)
+        assert dots_HW[rows_P, columns_P].all()
+        assert not np.array_equal(crop.image_HW3, of.image_HW3)
+
+
+def test_a_crop_that_holds_a_part_without_labels_has_no_label() -> None:
+    crops = [_painted(5), _painted(3, labelled=False)]
+    for crop in mixed(crops, np.random.default_rng(0), share=1.0):
+        assert not crop.labelled
+        assert len(crop.points_P2) == 0
+
+
+def test_no_more_than_the_share_of_crops_is_mixed() -> None:
+    crops = [_painted(n) for n in range(10)] * 40
+    made = mixed(crops, np.random.default_rng(0), share=0.25)
+    changed = sum(one is not other for one, other in zip(made, crops, strict=True))
+    assert changed == pytest.approx(100, abs=25)
+    assert all(
+        a is b for a, b in zip(mixed(crops, np.random.default_rng(0), share=0), crops, strict=True)
+    )
+
+
+def test_a_crop_without_a_neighbour_is_mixed_with_itself() -> None:
+    (crop,) = mixed([_painted(4)], np.random.default_rng(0), share=1.0)
+    assert np.array_equal(crop.image_HW3, _painted(4).image_HW3)
 
 
 def test_a_part_of_no_weight_gives_no_crop(tiny: Recipe, packed: Path) -> None:
