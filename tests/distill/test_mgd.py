@@ -14,6 +14,7 @@ from distill.loop import Learner
 from distill.methods.mgd import (
     LEVELS,
     Mgd,
+    Weights,
     cosines,
     histogram,
     levels,
@@ -23,6 +24,7 @@ from distill.methods.mgd import (
     trusted,
 )
 from distill.recipes import Recipe, Teacher
+from distill.views import agreement
 from models.errors import ConfigError
 from models.nets import NETS, CountingNet, Look
 
@@ -97,6 +99,29 @@ def test_each_of_its_terms_alone_teaches_crops_without_labels(term: str) -> None
     first = next(student.parameters()).grad
     assert first is not None
     assert first.abs().sum() > 0
+
+
+def test_each_granularity_hears_the_teacher_that_is_to_speak_of_it() -> None:
+    """The deeper one of the whole picture, the wider one of its regions' likeness, both of each
+    pixel, and of that only as far as labels agree where there are some.
+    """
+    method, student = _met(weights=dict.fromkeys(Weights.__annotations__, 1.0), ramp=0.0)
+    batch = _batch([True, True])  # which are not mixed
+    lessons, look = _lessons(batch), student.look(batch.frames_N3HW)
+    terms = method.terms(batch, student=student, lessons=lessons, done=0.0)
+    said = look.density_N1hw.float()
+    deeper, wider = (lessons[role].density_N1hw for role in ("deeper", "wider"))
+    both = (deeper + wider) / 2
+    trust = agreement([both, batch.density_N1hw])
+    expected = {
+        "pixel": trusted(said, both, trust),
+        "regions": regional(said, both),
+        "image": total(said, deeper),
+        "levels": levels(said, deeper),
+        "similarity": similarity(list(look.hints.values())[-1], lessons["wider"].hints["deep"]),
+    }
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value.item(), rel=1e-4), name
 
 
 def test_only_the_student_sees_mixed_frames_and_labelled_crops_stay() -> None:
