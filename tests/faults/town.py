@@ -2,6 +2,7 @@
 
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ SPAN_S = 6.0  # it is watched at least so long
 UNDER_WAY = 4  # frames of one camera between its source and its reading
 DEFAULTS: dict[str, Any] = {"rate": RATE, "size": [384, 216]}
 PAGES = ("/v1/cameras", "/metrics", "/readyz", "/openapi.json")
+PATIENCE_S = 30.0  # with a machine that takes no camera now
 
 
 @dataclass
@@ -46,7 +48,17 @@ class Town:
             pass
 
     def put(self, name: str, source: str, **settings: Any) -> None:
-        self.send("PUT", f"/v1/cameras/{name}", {**DEFAULTS, **settings, "source": source})
+        """Asks again where the machine is short of time for a moment, as it is told to."""
+        until_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self.send("PUT", f"/v1/cameras/{name}", {**DEFAULTS, **settings, "source": source})
+            except urllib.error.HTTPError as refused:
+                if refused.code != 503 or time.monotonic() > until_s:
+                    raise
+                time.sleep(float(refused.headers["Retry-After"]))
+            else:
+                return
 
     def delete(self, name: str) -> None:
         self.send("DELETE", f"/v1/cameras/{name}")
