@@ -1,16 +1,9 @@
 """The commands of `throng-distill` in one place."""
 
-import typer
-
 from distill.commands import adapt, bank, evaluate, names, run, speed, table
+from models.commands import command_line
 
-app = typer.Typer(
-    help="Train crowd-counting students, and measure them.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # the default swallows what stands in square brackets
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_line("Train crowd-counting students, and measure them.")
 app.command()(run.run)
 app.command()(bank.bank)
 app.command()(evaluate.evaluate)

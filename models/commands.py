@@ -3,10 +3,23 @@
 import sys
 from collections.abc import Callable
 
+import typer
+
 from models.errors import ThrongError
 
 TRAINING = {"h5py", "matplotlib", "onnx", "onnxscript", "safetensors", "scipy", "torch"}
 """What is not there where only the service is."""
+
+
+def command_line(says: str) -> typer.Typer:
+    """An empty one; `says` is its help, in Markdown."""
+    return typer.Typer(
+        help=says,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",  # the default swallows what stands in square brackets
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def run_command(app: Callable[[], object], name: str) -> None:

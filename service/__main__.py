@@ -4,17 +4,11 @@ from typing import Annotated
 
 import typer
 
-from models.commands import run_command
+from models.commands import command_line, run_command
 from service import VERSION
 from service.commands import bench, check, count, probe, serve
 
-app = typer.Typer(
-    help="Throng counts people in pictures and live video.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # the default swallows what stands in square brackets
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_line("Throng counts people in pictures and live video.")
 
 
 def _version(asked: bool) -> None:

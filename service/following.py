@@ -75,18 +75,19 @@ class SettingsFile:
 
     def _apply(self, wanted: Settings) -> None:
         """Only cameras whose entries changed are touched; what the API put or removed stays so."""
-        before, after, others = self.settings.cameras, wanted.cameras, set(self._taken_over())
+        before, after = self.settings.cameras, wanted.cameras
         gone = [name for name in before if name not in after]
         changed = [
             name
             for name, camera in after.items()
-            if camera != before.get(name) and name not in others
+            if camera != before.get(name) and not self._is_foreign(name)
         ]
         self.settings = wanted
         for name in gone:
             self._waiting.pop(name, None)
-            if self._ours.pop(name, None) and name not in others:
+            if name in self._cameras and not self._is_foreign(name):
                 self._cameras.remove(name)
+            self._ours.pop(name, None)
         added = [name for name in changed if self._add(name)]
         LOG.warning(
             "%s", "; ".join(
@@ -108,11 +109,10 @@ class SettingsFile:
         self._ours[name] = self._cameras.settings(name)
         return True
 
-    def _taken_over(self) -> Iterator[str]:
-        """Cameras of the file that the API has replaced or removed."""
-        for name, settings in self._ours.items():
-            if name not in self._cameras or self._cameras.settings(name) is not settings:
-                yield name
+    def _is_foreign(self, name: str) -> bool:
+        """The API has put, replaced or removed a camera of that name."""
+        runs = self._cameras.settings(name) if name in self._cameras else None
+        return runs is not self._ours.get(name)
 
     def _admit(self) -> None:
         """Cameras that wait come in where there is room by now."""
@@ -131,8 +131,8 @@ class SettingsFile:
         ]
         if edited:
             yield f"{', '.join(edited)}: edits need a restart of the service"
-        if others := ", ".join(self._taken_over()):
-            yield f"cameras {others}: the API has replaced or removed them, until a restart"
+        if others := ", ".join(filter(self._is_foreign, self.settings.cameras)):
+            yield f"cameras {others}: the API has put or removed them, until a restart"
         if self._waiting:
             why = next(iter(self._waiting.values()))
             yield f"cameras {', '.join(self._waiting)} wait for room: {why}"

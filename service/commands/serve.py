@@ -26,6 +26,7 @@ from service.app import create_app, farewell
 from service.connections import Impatient
 from service.settings import Settings, load_settings
 
+FILES = 65_536
 LAST_S = 14.0  # from the signal to the end, whatever hangs
 M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h: a heap for each thread keeps 7 MB that nobody uses
 
@@ -135,8 +136,8 @@ def _log(level: str) -> None:
 
 def _open_many() -> None:
     """Each camera and listener takes some descriptors, and systems start us with few."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, min(most, FILES)), most))
 
 
 def _show_thread_names() -> None:

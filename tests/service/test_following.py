@@ -191,7 +191,7 @@ def test_what_the_api_replaced_or_removed_is_named_and_no_edit_undoes_it(path: P
         wait_until(lambda: said(client) == "ok", seconds=10, what="the file")
         assert client.put("/v1/cameras/a", json={**DEMO, "rate": 3}).status_code == 200
         assert client.delete("/v1/cameras/b").status_code == 204
-        named = "cameras a, b: the API has replaced or removed them, until a restart"
+        named = "cameras a, b: the API has put or removed them, until a restart"
         assert said(client) == named
         write(path, {"a": {**DEMO, "rate": 7}, "b": {**DEMO, "rate": 7}, "c": DEMO})
         wait_until(lambda: "c" in names(client), seconds=10, what="the edit")
@@ -199,4 +199,8 @@ def test_what_the_api_replaced_or_removed_is_named_and_no_edit_undoes_it(path: P
         assert client.get("/v1/cameras/a").json()["rate"] == 3
         write(path, {"c": DEMO})
         wait_until(lambda: said(client) == "ok", seconds=10, what="the next edit")
-        assert names(client) == {"a", "c"}  # who was put stays
+        assert names(client) == {"a", "c"}  # who was put stays,
+        write(path, {"a": {**DEMO, "rate": 9}, "c": DEMO})
+        named = "cameras a: the API has put or removed them, until a restart"
+        wait_until(lambda: said(client) == named, seconds=10, what="the last edit")
+        assert client.get("/v1/cameras/a").json()["rate"] == 3  # also where the file names it anew
