@@ -39,8 +39,8 @@ def cores() -> int:
 def int8_is_exact() -> bool:
     """Whether products of 8 bits are added up in 32.
 
-    Before VNNI, x86 adds pairs of them up in 16, where large ones saturate: counts of our nets then
-    move by up to a fifth, and no parity that was measured elsewhere says so.
+    Before VNNI, x86 adds pairs of them up in 16, where large ones saturate: counts then move by far
+    more than parity allows, and none that was measured elsewhere says so.
     """
     flags = {flag for line in _cpu("flags")[:1] for flag in line.split()}
     return platform.machine() not in ("x86_64", "AMD64") or bool(EXACT & flags)
@@ -61,9 +61,7 @@ def commit_here() -> str:
     """The commit of the code that runs, "-dirty" where it was changed; "unknown" if installed."""
     here = Path(__file__)
     try:
-        _git(
-            "ls-files", "--error-unmatch", here.name, at=here.parent
-        )  # or it is of another project
+        _git("ls-files", "--error-unmatch", here.name, at=here.parent)  # else: of another project
         return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*", at=here.parent)
     except (OSError, subprocess.SubprocessError):
         return "unknown"

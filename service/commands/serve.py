@@ -129,7 +129,7 @@ def _log(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(line)
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    for library in ("uvicorn", "python_multipart", "asyncio"):  # a line a request says nothing
+    for library in ("uvicorn", "asyncio"):  # a line a request says nothing
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.root.level))
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings are the client's
 

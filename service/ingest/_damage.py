@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MISSING = 1.5  # periods of pictures: a longer step between two of them has lost one
 HEALS_S = 10.0  # streams without key frames refresh all of the picture sooner
+FOREVER_S = 60.0  # without a key frame: it takes a new connection to get one
 
 
 class Damage:
@@ -30,21 +31,22 @@ class Damage:
     def lasts(self) -> bool:
         return self._since_s is not None
 
-    def note(self, packet: VideoPacket, *, fps: float | None) -> None:
-        """This packet comes next. Key frames follow from nothing."""
+    def note(self, packet: VideoPacket, at_s: float, *, fps: float | None) -> None:
+        """This packet, of a picture of that time, comes next. Key frames follow from nothing."""
         stamp, base = packet.pts if packet.dts is None else packet.dts, packet.time_base
-        at_s = None if stamp is None or base is None else float(stamp * base)
-        last_s, self._last_s = self._last_s, at_s
-        if not self._lossy or packet.is_keyframe or at_s is None or last_s is None or fps is None:
+        stamp_s = None if stamp is None or base is None else float(stamp * base)
+        last_s, self._last_s = self._last_s, stamp_s
+        if not self._lossy or packet.is_keyframe or None in (stamp_s, last_s) or fps is None:
             return
-        if at_s - last_s > MISSING / fps:
+        if (stamp_s or 0.0) - (last_s or 0.0) > MISSING / fps:
             self.begin(at_s)
 
     def begin(self, at_s: float) -> None:
         self._since_s = at_s
 
-    def is_old(self, at_s: float) -> bool:
-        return self._since_s is not None and at_s - self._since_s > HEALS_S
+    def lasts_for(self, at_s: float) -> float:
+        """Seconds since it was last done; 0 where there is none."""
+        return 0.0 if self._since_s is None else at_s - self._since_s
 
     def end(self) -> None:
         self._since_s = None

@@ -14,11 +14,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 import av
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 
 from models.errors import SourceEnded, SourceError, SourceRefused
 from service.ingest import Ask, Decoding, Frame, Watch
 from service.ingest._clock import WAITED_S, Clock, Delay, LiveClock, PlayedClock
-from service.ingest._damage import Damage
+from service.ingest._damage import FOREVER_S, HEALS_S, Damage
 from service.ingest._decoder import Decoder, VideoPacket
 from service.ingest._pace import FPS, Pace, Rhythm
 from service.ingest._scaler import Scaler
@@ -267,7 +268,7 @@ class _Reading:
         return not self._resting
 
     def _pictured(self, packet: VideoPacket, at_s: float, *, fresh: bool) -> Iterator[Frame]:
-        self._damage.note(packet, fps=self._rhythm.fps)
+        self._damage.note(packet, at_s, fps=self._rhythm.fps)
         pictures = self._decoder.pictures(packet, alone=self._alone)
         if self._decoder.broken:
             self._damage.begin(at_s)
@@ -276,8 +277,7 @@ class _Reading:
             self._watch.lost("corrupt")
         for picture in pictures:
             at_s = self._clock.captured_s(self._stamp_s(picture.pts))
-            if picture.key_frame or (self._decoder.needs_all and self._damage.is_old(at_s)):
-                self._damage.end()
+            self._heal(picture, at_s)
             if not (fresh and self._pace.due(at_s, self._rate)):
                 continue
             ahead_s = at_s - time.monotonic()
@@ -289,6 +289,14 @@ class _Reading:
                 return
             self._pace.serve(at_s, self._rate)
             yield self._scaler.frame(picture, at_s, damaged=self._damage.lasts)
+
+    def _heal(self, picture: VideoFrame, at_s: float) -> None:
+        """Raises SourceError where nothing but a new connection would."""
+        for_s = self._damage.lasts_for(at_s)
+        if picture.key_frame or (self._decoder.needs_all and for_s > HEALS_S):
+            self._damage.end()
+        elif for_s > FOREVER_S:
+            raise SourceError(f"no key frame for {FOREVER_S:g} s since a picture was damaged")
 
     def _lose(self, at_s: float) -> None:
         self._pace.serve(at_s, self._rate)

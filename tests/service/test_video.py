@@ -12,7 +12,7 @@ from typing import Any
 import av
 import pytest
 
-from service.ingest import Ask, Frame, _damage, _decoder
+from service.ingest import Ask, Frame, _damage, _decoder, _video
 from tests.fakes import video
 from tests.service.clips import FPS, Live, ask, clip, numbers, serving
 from tests.service.watching import Watching, played
@@ -258,12 +258,23 @@ def test_where_packets_may_be_lost_a_picture_that_is_missing_is_a_damage() -> No
     for number in (0, 1, 2, 4):
         for one in (sure, lossy):
             assert not one.lasts
-            one.note(packet(number), fps=25.0)
+            one.note(packet(number), number / 25, fps=25.0)
     assert (sure.lasts, lossy.lasts) == (False, True)
     lossy.end()
-    lossy.note(packet(25, key=True), fps=25.0)
-    lossy.note(packet(26), fps=25.0)
+    lossy.note(packet(25, key=True), 1.0, fps=25.0)
+    lossy.note(packet(26), 1.04, fps=25.0)
     assert not lossy.lasts
+
+
+def test_a_stream_that_sends_no_key_frame_after_a_damage_is_opened_anew(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_video, "FOREVER_S", 0.5)
+    endless = clip(folder / "endless.mp4", 3, gop=1000, size_hw=(240, 320))
+    path = damaged(endless, tmp_path / "spoilt.mp4", lambda number: number == 30)
+    frames, end = played(ask(path, size=(320, 240)))
+    assert end == "SourceError: no key frame for 0.5 s since a picture was damaged"
+    assert len(frames) == pytest.approx(30 + 12, abs=3)
 
 
 def test_a_broken_key_frame_is_told_too(short: Path, tmp_path: Path) -> None:
