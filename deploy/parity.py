@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from deploy import budget
-from deploy.budget import excess, judged
 from deploy.bundle import Bundle, InputRule, ParityRow
 from deploy.card import describe
 from deploy.engines import BACKENDS, Engine, Frames, Maps, Precision
@@ -108,7 +107,7 @@ def parity(
 def hold(rows: Iterable[ParityRow]) -> None:
     """Raises ParityError, naming engine, precision, figure and budget, where one is exceeded."""
     for row in rows:
-        if over := excess(row):
+        if over := budget.excess(row):
             raise ParityError(
                 f"{row.engine} {row.precision}: {over}: export again, or leave this engine out"
             )
@@ -124,14 +123,13 @@ def record(bundle: Bundle, rows: Sequence[ParityRow]) -> None:
     old = {(row.engine, row.precision): row for row in bundle.manifest.parity}
     for key, row in new.items():
         what = f"{row.engine} {row.precision}"
-        if row.pictures < (
-            least := max(budget.LEAST_PICTURES, old[key].pictures if key in old else 0)
-        ):
+        least = max(budget.LEAST_PICTURES, old[key].pictures if key in old else 0)
+        if row.pictures < least:
             raise DataError(
                 f"{what} was compared on {row.pictures} pictures, so nothing is written: wanted "
                 f"{least} or more (--no-write only looks)"
             )
-        if not judged(row):
+        if not budget.judged(row):
             raise DataError(
                 f"{what} was not judged, so nothing is written: its budget "
                 "is one of MAE, and these pictures have no true counts (wanted an index.csv)"

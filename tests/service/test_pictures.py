@@ -132,11 +132,11 @@ def test_other_kinds_are_refused_by_what_they_are(data: bytes) -> None:
 
 def test_a_jpeg_of_hundreds_of_scans_is_refused_before_they_are_decoded() -> None:
     plain = io.BytesIO()
-    Image.new("RGB", (4000, 4000)).save(plain, "JPEG", progressive=True)
+    Image.new("RGB", (1000, 1000)).save(plain, "JPEG", progressive=True)
     data = plain.getvalue()
+    assert decode(data, max_pixels=10**6).shape == (1000, 1000, 3)
     last = data.rindex(b"\xff\xda")
     bomb = data[:last] + data[last:-2] * 2000 + data[-2:]
-    assert len(bomb) < 200_000 or data.count(b"\xff\xda") < 20
     began_s = time.process_time()
     assert refused(bomb) == "picture_broken"
     assert time.process_time() - began_s < 0.5
