@@ -4,7 +4,7 @@ Whatever resizes a picture also softens it, and a net that never saw a picture a
 counts such ones wrongly: `native` crops are not resized. Shapes: H x W pixels, P head points.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -74,6 +74,9 @@ class Augmentation:
 
 AS_SEEN = Augmentation(native=0.35, blur=0.15, jpeg=0.25)
 """For nets that will count pictures as cameras make them."""
+
+MIXED = replace(AS_SEEN, scale=(0.45, 2.0), mixed=0.5)
+"""For nets that know their training pictures too well: crops that no picture holds."""
 
 
 def _recolour(image_HW3: Image, rng: np.random.Generator) -> Image:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from distill.augment import AS_SEEN
+from distill.augment import AS_SEEN, MIXED
 from distill.recipes import Recipe
 from distill.recipes._pack import TRAIN, VALIDATE
 
@@ -40,3 +40,31 @@ def throng_m() -> Recipe:
 def throng_m_resized() -> Recipe:
     """throng-m-cut goes on with resized pictures: the control of throng-m."""
     return replace(throng_m_cut(), starts_from="throng-m-cut")
+
+
+def throng_m_mixed() -> Recipe:
+    """throng-m goes on with crops that no picture holds."""
+    return replace(
+        throng_m(), starts_from="throng-m", steps=6_000, augmentation=MIXED, evaluate_every=2_000
+    )
+
+
+def throng_m_finished() -> Recipe:
+    """throng-m-mixed goes on slowly, on crops as they are."""
+    return _finish("throng-m-mixed")
+
+
+def throng_m_plain() -> Recipe:
+    """throng-m goes on with crops as they are, for as long as throng-m-mixed."""
+    return replace(throng_m_mixed(), augmentation=AS_SEEN)
+
+
+def throng_m_plain_finished() -> Recipe:
+    """throng-m-plain goes on so, too: the control of throng-m-finished."""
+    return _finish("throng-m-plain")
+
+
+def _finish(start: str) -> Recipe:
+    return replace(
+        throng_m(), starts_from=start, steps=2_000, rate=1.25e-4, trunk_rate=5e-5, warmup=100
+    )

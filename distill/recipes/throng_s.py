@@ -7,13 +7,12 @@ throng-m's does: what follows a new layer must learn to read it.
 
 from dataclasses import replace
 
-from distill.augment import AS_SEEN
+from distill.augment import AS_SEEN, MIXED
 from distill.recipes import Recipe, Teacher
 from distill.recipes._pack import EVERY, TRAIN, VALIDATE
 
 INSTRUCTED, FIRST, SECOND, THIRD = 2_000, 12_000, 8_000, 12_000  # steps
 TAUGHT, FINISH = 6_000, 3_000
-MIXED = replace(AS_SEEN, scale=(0.45, 2.0), mixed=0.5)
 
 
 def throng_s_alone_start() -> Recipe:
