@@ -44,12 +44,13 @@ train: export MALLOC_TOP_PAD_ = 268435456
 train: .venv/dev.stamp ## train RECIPE on the data pack in DATA; goes on where it stopped
 	$(BIN)/throng-distill run $(RECIPE) --data $(DATA) --out $(RUN)
 
-distill: .venv/dev.stamp ## what ships, from nothing: throng-m, then throng-s by its features (hours); goes on where it stopped
+distill: .venv/dev.stamp ## what ships, from nothing: throng-m, then throng-s by its features and maps (hours); goes on where it stopped
 	for recipe in throng-m-whole throng-m-cut throng-m \
-		throng-s-instructed throng-s-first throng-s-second throng-s; do \
+		throng-s-instructed throng-s-first throng-s-second throng-s \
+		throng-s-taught throng-s-finished; do \
 		$(MAKE) train RECIPE=$$recipe RUN=runs/$$recipe || exit; done
 	$(MAKE) bundle NAME=throng-m RECIPE=throng-m RUN=runs/throng-m
-	$(MAKE) bundle NAME=throng-s RECIPE=throng-s RUN=runs/throng-s
+	$(MAKE) bundle NAME=throng-s RECIPE=throng-s-finished RUN=runs/throng-s-finished
 
 bundle: .venv/dev.stamp ## evaluate, export and check the trained student: deploy/zoo/NAME
 	$(BIN)/throng-distill evaluate $(RUN)/best.safetensors --data $(DATA) --counts $(RUN)/val.csv

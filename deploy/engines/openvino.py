@@ -15,6 +15,7 @@ import numpy as np
 
 from deploy.bundle import Bundle
 from deploy.engines import Backend, Engine, Frames, Maps, Precision, check_frames, chosen, missing
+from deploy.engines._openvino_graph import keep_head_in_fp32, sum_in_convolutions
 from models.errors import EngineError
 from models.machine import cores, int8_is_exact
 
@@ -116,23 +117,6 @@ class OpenVinoEngine:
         return self._core.compile_model(model, "CPU", self._options)
 
 
-def keep_head_in_fp32(model: Any) -> None:
-    """Write the last 1 x 1 convolution to one channel as a product and a sum, which OpenVINO leaves
-    in fp32, as training does. With weights in bf16 all counts move together, by 0.1 %.
-    """
-    from openvino import opset13 as ops
-
-    convolutions = [op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"]
-    head = convolutions[-1]
-    features, weights = head.input_value(0), head.input_value(1)
-    if list(weights.get_shape())[0::2] != [1, 1]:  # (out, in, height, width)
-        return
-    per_channel = ops.reshape(weights, np.array([1, -1, 1, 1]), special_zero=False)
-    product = ops.multiply(features, per_channel)
-    head.output(0).replace(ops.reduce_sum(product, np.array([1]), keep_dims=True).output(0))
-    model.validate_nodes_and_infer_types()
-
-
 class _Graph:
     """Compiled once, by the first thread that needs it; other sizes go on meanwhile."""
 
@@ -197,6 +181,8 @@ def read(core: Any, bundle: Bundle, *, precision: str) -> Any:
     model = core.read_model(bundle.model("int8" if precision == "int8" else "fp32"))
     if precision == "bf16":
         keep_head_in_fp32(model)
+    if precision == "int8":
+        sum_in_convolutions(model)
     return model
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deploy.bundle import Bundle
 from deploy.engines import AUTO, BACKENDS, BY_NAME, Engine, Frames, Maps, load_engine
 from deploy.engines import openvino as on_openvino
+from deploy.engines._openvino_graph import keep_head_in_fp32, sum_in_convolutions
 from models.checkpoint import load_checkpoint
 from models.errors import ConfigError, EngineError
 from models.nets import Pixels
@@ -252,7 +253,7 @@ def test_openvino_s_head_in_fp32_is_the_same_net(tiny: Bundle) -> None:
     core = openvino.Core()
     model = core.read_model(tiny.model("fp32"))
     kept = model.clone()
-    on_openvino.keep_head_in_fp32(kept)
+    keep_head_in_fp32(kept)
     frames_NHW3 = noise(1, 48, 144)
     as_fp32 = {"INFERENCE_PRECISION_HINT": "f32"}
     one, other = (
@@ -264,6 +265,28 @@ def test_openvino_s_head_in_fp32_is_the_same_net(tiny: Bundle) -> None:
         for graph in (model, kept)
     ]
     assert convolutions[1] == convolutions[0] - 1
+
+
+def test_openvino_adds_short_cuts_within_its_int8_convolutions(tiny_int8: Bundle) -> None:
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    plain = core.read_model(tiny_int8.model("int8"))
+    joined = plain.clone()
+    sum_in_convolutions(joined)
+    frames_NHW3 = noise(1, 48, 144)
+    layers, counts = [], []
+    for graph in (plain, joined):
+        graph.reshape(list(frames_NHW3.shape))
+        compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        counts.append(compiled([frames_NHW3])[0].sum())
+        layers.append([op.get_rt_info() for op in compiled.get_runtime_model().get_ordered_ops()])
+    assert counts[1] == pytest.approx(counts[0], rel=1e-3)
+    apart, within = (
+        [info["layerType"].value for info in one if "node_add" in info["originalLayersNames"].value]
+        for one in layers
+    )
+    assert set(apart) - {"Convolution"}
+    assert within == ["Convolution"] * 4
 
 
 def test_openvino_offers_no_int8_where_the_processor_would_miscount_in_it(

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from deploy.bundle import MODEL_INT8, WEIGHTS, Bundle, digest_of, open_bundle
+from deploy.calibration import Histogram
 from deploy.card import describe
 from deploy.engines import BACKENDS, Frames
 from deploy.parity import pictures_of
-from deploy.quantise import Histogram, quantise
+from deploy.quantise import quantise
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.errors import BundleError, DataError
 from models.geometry import pad
@@ -61,6 +62,20 @@ def test_int8_counts_like_the_net(name: str, tiny_int8: Bundle, split: Path) -> 
     engine.close()
     assert got.shape == want.shape
     assert got.sum() == pytest.approx(want.sum(), rel=0.06)
+
+
+def test_whatever_is_added_to_a_convolution_is_int8(tiny_int8: Bundle) -> None:
+    graph = onnx.load(tiny_int8.model("int8")).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    sums = [[makers[name] for name in node.input] for node in graph.node if node.op_type == "Add"]
+    before = [
+        sorted(
+            makers[one.input[0]].op_type if one.op_type == "Resize" else one.op_type
+            for one in added
+        )
+        for added in sums
+    ]
+    assert before == [["Conv", "DequantizeLinear"]] * 4
 
 
 def test_the_same_pictures_give_the_same_file(copy_int8: Bundle, split: Path) -> None:
