@@ -5,6 +5,7 @@ import { NOTHING, ago, perSecond, range, streamed, whole } from "./format.js";
 import { Picture } from "./picture.js";
 import { Series, fetchHistory } from "./series.js";
 import { Sparkline } from "./sparkline.js";
+import { Outlines, fetchPolygons } from "./zones.js";
 
 const STATES = {
   connecting: "connecting",
@@ -45,6 +46,7 @@ export class Card {
     write(this.parts.name, camera.id);
     this.parts.name.title = camera.id;
     this.parts.picture.alt = `Picture of camera ${camera.id} with the crowd's density drawn over it`;
+    this.outlines = new Outlines(this.parts.outlines, this.parts.picture);
     this.picture = new Picture(this.parts.picture, this.parts.picture.parentElement);
     this.sparkline = new Sparkline(this.parts.sparkline);
     this.describe(camera);
@@ -55,6 +57,7 @@ export class Card {
     this.staleAfterMs = camera.stale_after_ms;
     this.rate = camera.rate > 0 ? camera.rate : 1;
     this.setZones(camera.zones ?? []);
+    this.#outlineZones();
     this.setState(camera.state, camera.reason);
     this.setStream(camera.stream);
   }
@@ -79,11 +82,19 @@ export class Card {
       value.textContent = this.#ofPeople(this.reading?.zones?.[name]);
       chip.append(label, value);
       chip.dataset.zone = name;
+      chip.onpointerenter = () => this.outlines.light(name, true);
+      chip.onpointerleave = () => this.outlines.light(name, false);
       this.zones.set(name, value);
       return chip;
     });
     this.parts.zones.replaceChildren(...chips);
     this.parts.zones.hidden = chips.length === 0;
+  }
+
+  async #outlineZones() {
+    const zones = this.zones;
+    const polygons = zones.size > 0 ? await fetchPolygons(this.id) : {};
+    if (this.zones === zones) this.outlines.draw(polygons); // else they have changed meanwhile
   }
 
   /** @param {string} state @param {string} [reason] */

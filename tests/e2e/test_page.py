@@ -142,3 +142,25 @@ def test_who_comes_late_sees_the_last_picture_and_how_old_it_is(tmp_path: Path) 
         wait_for(page, f"{part('picture-note')}.textContent.startsWith('picture from')", seconds=5)
         assert card(page, "stale") == "true"
         assert value(page, f"{part('fps')}.offsetParent") is None  # not on show
+
+
+def test_zones_are_outlined_where_they_are_counted(tmp_path: Path) -> None:
+    config = tmp_path / "throng.yaml"
+    corners = "[[0.5, 0], [1, 0], [1, 1], [0.5, 1]]"
+    config.write_text(
+        f"cameras: {{demo: {{source: demo, zones: {{right: {{polygon: {corners}}}}}}}}}"
+    )
+    with serving(tmp_path, "--config", str(config)) as running, browser() as page:
+        page.get(f"{running.url}/")
+        wait_for(page, f"{part('picture')}.naturalWidth > 0", seconds=20)
+        picture, zone = (
+            value(page, f"{which}.getBoundingClientRect().toJSON()")
+            for which in (part("picture"), "document.querySelector('polygon')")
+        )
+        assert zone["left"] == pytest.approx(picture["left"] + picture["width"] / 2, abs=1)
+        assert zone["width"] == pytest.approx(picture["width"] / 2, abs=1)
+        assert zone["height"] == pytest.approx(picture["height"], abs=1)
+        assert (
+            value(page, "getComputedStyle(document.querySelector('polygon')).visibility")
+            == "visible"
+        )
