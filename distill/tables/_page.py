@@ -91,8 +91,7 @@ def _errors(made: Made, part: str) -> str:
         errors = [line.errors[name][part] if name in line.errors else {} for name in CHECKPOINTS]
         cells = [_over(some[score]) if some else "-" for some in errors for score in SCORES]
         rows.append([line.name, str(len(line.runs)), *cells])
-    rows += [[row.name, "0", "not run", *("" for _ in head[3:])] for row in made.absent]
-    return _table(head, rows)
+    return _table(head, rows) if rows else ""
 
 
 def _over(number: Over) -> str:

@@ -4,7 +4,6 @@ from distill.tables import PRODUCT, Row, Table
 
 S, S_ALONE, S_BANKED = "throng-s, by throng-m's features", "throng-s alone", "throng-s, by maps too"
 S_TAUGHT = "throng-s, then by throng-m's maps on mixed crops, then by labels"
-S_MIXED = "throng-s, then by labels on mixed crops, then on plain ones"
 M, M_BANKED = "throng-m", "throng-m, by maps of two teachers"
 M_ALONE = "throng-m, by labels of the same crops"
 M_BEFORE, S_BEFORE = "throng-m on resized pictures", "throng-s on resized pictures"
@@ -28,7 +27,6 @@ cost.""",
         Row(S, ("throng-s",)),
         Row(S_BANKED, ("throng-s-distilled",)),
         Row(S_TAUGHT, ("throng-s-finished",)),
-        Row(S_MIXED, ("throng-s-mixed-finished",)),
         Row("DenseNet169, a teacher", ("teacher-deep",)),
         Row("ResNet50, a teacher", ("teacher-wide",)),
     ),
@@ -36,7 +34,6 @@ cost.""",
     compared=(
         (S, S_ALONE),
         (S_BANKED, S_BEFORE),
-        (S_TAUGHT, S_MIXED),
         (M_BANKED, M_ALONE),
         (M_BANKED, M_BEFORE),
         (M, M_RESIZED),

@@ -170,7 +170,7 @@ def test_what_has_not_run_is_listed_with_its_command(runs: Path, data: Path) -> 
 def test_a_table_of_which_nothing_has_run_says_so(tmp_path: Path, data: Path) -> None:
     made, seen = _made(tmp_path / "nowhere", data)
     page = markdown(made)
-    assert page.count("not run |") == len(TABLE.rows)
+    assert "|" not in page
     assert page.count("`throng-distill run ") == 5
     saved = save(made, TABLE, seen, name="two", out=tmp_path / "out")
     assert [path.suffix for path in saved] == [".json", ".md"]
