@@ -1,4 +1,4 @@
-"""Crop, scale, flip, recolour and blur: picture and head points together.
+"""Crop, scale, flip, recolour and corrupt: picture and head points together.
 
 Whatever resizes a picture also softens it, and a net that never saw a picture as its camera made it
 counts such ones wrongly: `native` crops are not resized. Shapes: H x W pixels, P head points.
@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from distill.corruptions import LEARNED, WORST, jpeg
 from distill.data import Image, Points
+
+HARSHEST = 0.8 * WORST  # where heads can still be told
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,9 @@ class Augmentation:
     """Square crops of `crop_px`; the picture's scale is drawn log-uniformly from `scale`.
 
     The other numbers are shares of crops: `native` keep the picture's scale and its pixels, `blur`
-    are out of focus, `jpeg` are compressed once more, `mixed` have boxes of another crop of the
-    batch.
+    are out of focus, `harsh` are taken in bad light, in haze or by a bad camera
+    (`distill.corruptions`), `jpeg` are compressed once more, `mixed` have boxes of another crop of
+    the batch.
     """
 
     crop_px: int = 256
@@ -30,6 +34,7 @@ class Augmentation:
     blur: float = 0.0
     jpeg: float = 0.0
     mixed: float = 0.0
+    harsh: float = 0.0
 
     def __call__(
         self, image_HW3: Image, points_P2: Points, rng: np.random.Generator
@@ -47,8 +52,11 @@ class Augmentation:
             image = _recolour(image, rng)
         if self.blur and rng.random() < self.blur:
             image = _blur(image, rng)
+        if self.harsh and rng.random() < self.harsh:
+            corrupt = LEARNED[rng.integers(len(LEARNED))]
+            image = corrupt(image, rng.uniform(0, HARSHEST), rng)
         if self.jpeg and rng.random() < self.jpeg:
-            image = _compress(image, rng)
+            image = jpeg(image, int(rng.integers(30, 96)))
         return np.ascontiguousarray(image), points_P2
 
     def _crop(
@@ -78,6 +86,9 @@ AS_SEEN = Augmentation(native=0.35, blur=0.15, jpeg=0.25)
 MIXED = replace(AS_SEEN, scale=(0.45, 2.0), mixed=0.5)
 """For nets that know their training pictures too well: crops that no picture holds."""
 
+HARSH = replace(AS_SEEN, harsh=0.4)
+"""For nets that will count at night, in haze and by bad cameras."""
+
 
 def _recolour(image_HW3: Image, rng: np.random.Generator) -> Image:
     """Gamma, contrast, brightness and a gain a channel, as one look-up table."""
@@ -90,10 +101,3 @@ def _recolour(image_HW3: Image, rng: np.random.Generator) -> Image:
 def _blur(image_HW3: Image, rng: np.random.Generator) -> Image:
     """A lens out of focus by up to a pixel and a half."""
     return cv2.GaussianBlur(image_HW3, (0, 0), sigmaX=rng.uniform(0.3, 1.5))  # type: ignore[return-value]
-
-
-def _compress(image_HW3: Image, rng: np.random.Generator) -> Image:
-    """JPEG of a quality between a poor camera's and a good one's."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))]
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image_HW3, cv2.COLOR_RGB2BGR), quality)
-    return cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type,return-value]

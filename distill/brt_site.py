@@ -62,7 +62,8 @@ def shown_to(described: Mapping[str, Any]) -> Iterator[Part]:
     """What a recipe (as JSON), its teachers' and its forebears' were trained on."""
     yield from (Part(**part) for part in described["train"])
     runs = [teacher["run"] for teacher in described.get("teachers", {}).values()]
-    for run in filter(None, [*runs, described.get("starts_from")]):
+    starts = [described.get("starts_from"), *described.get("averaged_with", ())]
+    for run in filter(None, [*runs, *starts]):
         yield from shown_to(asdict(recipe(run)))
 
 

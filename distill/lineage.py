@@ -1,9 +1,11 @@
 """What a run has from other runs: teachers, and the student that it starts from."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from distill import state
 from distill.recipes import Recipe, Teacher, recipe
@@ -36,7 +38,7 @@ def forebears(descendant: Recipe, runs: Path) -> dict[str, str]:
             if not teacher.fresh:
                 name = f"{teacher.run}/best.safetensors"
                 files[name] = finished(runs, teacher.run) / "best.safetensors"
-    if start := descendant.starts_from:
+    for start in descendant.starts:
         files[f"{start}/last.safetensors"] = finished(runs, start) / "last.safetensors"
     return {name: sha256(path) for name, path in files.items()}
 
@@ -46,9 +48,11 @@ def steps_before(descendant: Recipe, runs: Path) -> int:
 
     So two runs of as long a start see the same crops, and no run sees its start's again.
     """
-    if not descendant.starts_from:
-        return 0
-    facts = load_checkpoint(finished(runs, descendant.starts_from) / "last.safetensors").facts
+    return max((_steps(finished(runs, start)) for start in descendant.starts), default=0)
+
+
+def _steps(run: Path) -> int:
+    facts = load_checkpoint(run / "last.safetensors").facts
     return int(facts["step"]) + int(facts.get("before", 0))
 
 
@@ -80,13 +84,23 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_weights(run: Path, student: nn.Module) -> None:
-    """The student takes that run's last weights.
+def copy_weights(runs: Sequence[Path], student: nn.Module) -> None:
+    """The student takes the mean of those runs' last weights.
 
     Layers that the student has not are left out: a block can be cut, and the rest goes on. Raises
-    DataError where they are of another net.
+    DataError where a run's are of another net.
     """
-    path = run / "last.safetensors"
+    taken = [_loaded(run / "last.safetensors", student) for run in runs]
+    student.load_state_dict(
+        {
+            name: torch.stack([one[name].double() for one in taken]).mean(0).to(value.dtype)
+            for name, value in student.state_dict().items()
+        }
+    )
+
+
+def _loaded(path: Path, student: nn.Module) -> dict[str, Tensor]:
+    """The student's weights, by its own names, as that file has them."""
     weights = load_checkpoint(path).net.state_dict()
     another = DataError(f"{path} holds another net than {type(student).__name__}")
     try:
@@ -95,6 +109,7 @@ def copy_weights(run: Path, student: nn.Module) -> None:
         raise another from error
     if missing:
         raise another
+    return {name: value.clone() for name, value in student.state_dict().items()}
 
 
 def copy_method(run: Path, method: nn.Module) -> None:

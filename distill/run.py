@@ -91,8 +91,8 @@ def _begun(recipe: Recipe, *, data: Path, out: Path, device: torch.device) -> Le
     if recipe.trunk_weights:
         started, checksum = start_from(student.get_submodule("trunk"), data / recipe.trunk_weights)
         log.append(out / LOG, started_from=recipe.trunk_weights, first_layer=checksum)
-    if recipe.starts_from:
-        copy_weights(finished(out.parent, recipe.starts_from), student)
+    if recipe.starts:
+        copy_weights([finished(out.parent, start) for start in recipe.starts], student)
     teachers = teachers_of(recipe, out.parent)
     learner = Learner.of(recipe, student, teachers, started=started, device=device)
     if recipe.starts_from:

@@ -64,6 +64,8 @@ class Recipe:
     """A file below `--data` that starts `net.trunk`; empty: from scratch."""
     starts_from: str = ""
     """A run whose last weights start the student."""
+    averaged_with: tuple[str, ...] = ()
+    """Runs whose last weights are averaged with those (model soups, Wortsman et al., 2022)."""
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
     """By the role that the method calls them by."""
     bank: str = ""
@@ -85,6 +87,11 @@ class Recipe:
     evaluate_every: int = 2000
     seed: int = 0
 
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The runs that the student has its first weights from."""
+        return (self.starts_from, *self.averaged_with) if self.starts_from else ()
+
     def smoke(self) -> "Recipe":
         """A few steps from scratch on drawn pictures: shows that the line runs, needs no data."""
         drawn = (Part("plaza", "smoke"),)
@@ -97,6 +104,7 @@ class Recipe:
             validate=drawn,
             trunk_weights="",
             starts_from="",
+            averaged_with=(),
             bank="",
             frozen=(),
         )
@@ -130,7 +138,8 @@ def recipe(name: str) -> Recipe:
 
 def _seeded(one: Recipe, seed: str) -> Recipe:
     start = f"{one.starts_from}-{seed}" if one.starts_from else ""
-    return replace(one, seed=int(seed), starts_from=start)
+    others = tuple(f"{name}-{seed}" for name in one.averaged_with)
+    return replace(one, seed=int(seed), starts_from=start, averaged_with=others)
 
 
 def same(stored: Mapping[str, Any], wanted: Recipe) -> bool:

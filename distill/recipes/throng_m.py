@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from distill.augment import AS_SEEN, MIXED
+from distill.augment import AS_SEEN, HARSH, MIXED
 from distill.recipes import Recipe
 from distill.recipes._pack import TRAIN, VALIDATE
 
@@ -62,6 +62,18 @@ def throng_m_plain() -> Recipe:
 def throng_m_plain_finished() -> Recipe:
     """throng-m-plain goes on so, too: the control of throng-m-finished."""
     return _finish("throng-m-plain")
+
+
+def throng_m_harsh() -> Recipe:
+    """The mean of throng-m and throng-m-finished goes on with crops of bad light and cameras."""
+    return replace(
+        _finish("throng-m"),
+        averaged_with=("throng-m-finished",),
+        steps=5_000,
+        rate=2.5e-4,
+        trunk_rate=1e-4,
+        augmentation=HARSH,
+    )
 
 
 def _finish(start: str) -> Recipe:

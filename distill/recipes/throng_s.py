@@ -7,7 +7,7 @@ throng-m's does: what follows a new layer must learn to read it.
 
 from dataclasses import replace
 
-from distill.augment import AS_SEEN, MIXED
+from distill.augment import AS_SEEN, HARSH, MIXED
 from distill.recipes import Recipe, Teacher
 from distill.recipes._pack import EVERY, TRAIN, VALIDATE
 
@@ -118,6 +118,17 @@ def throng_s_finished() -> Recipe:
 def throng_s_mixed_finished() -> Recipe:
     """throng-s-mixed goes on so, too: the control of throng-s-finished."""
     return _finish("throng-s-mixed")
+
+
+def throng_s_harsh() -> Recipe:
+    """The mean of throng-s-finished and its control goes on with crops of bad light and cameras."""
+    return replace(
+        _third("throng-s-finished"),
+        averaged_with=("throng-s-mixed-finished",),
+        steps=6_000,
+        warmup=200,
+        augmentation=HARSH,
+    )
 
 
 def _finish(start: str) -> Recipe:

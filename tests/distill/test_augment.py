@@ -132,6 +132,21 @@ def test_as_many_crops_are_native_as_were_asked_for() -> None:
     assert (apart == 1).mean() == pytest.approx(0.5, abs=0.08)
 
 
+def test_a_harsh_crop_keeps_its_heads_and_is_each_learned_corruption_now_and_then() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    heads_P2 = np.array([[10, 20]], np.float32)
+    harsh = Augmentation(crop_px=64, scale=(1, 1), flip=0, grey=0, colour=0, harsh=1)
+    light = []
+    for seed in range(60):
+        crop, kept_P2 = harsh(image, heads_P2, np.random.default_rng(seed))
+        assert crop.shape == image.shape
+        assert crop.dtype == np.uint8
+        assert np.array_equal(kept_P2, heads_P2)
+        light.append(crop.mean() / image.mean())
+    assert min(light) < 0.6  # night
+    assert max(light) > 1.2  # haze
+
+
 @pytest.mark.parametrize("worse", [{"blur": 1.0}, {"jpeg": 1.0}])
 def test_a_poor_picture_loses_detail_and_keeps_its_light_and_its_heads(
     worse: dict[str, float],

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from distill import state
-from distill.lineage import copy_method, copy_weights, finished, forebears, teachers_of
+from distill.lineage import (
+    copy_method,
+    copy_weights,
+    finished,
+    forebears,
+    steps_before,
+    teachers_of,
+)
 from distill.recipes import Recipe, Teacher
 from models.checkpoint import save_checkpoint
 from models.errors import DataError
@@ -20,7 +27,7 @@ CUT: Arguments = {"width": 8, "blocks": (1, 2, 2)}
 def _saved(folder: Path, net: CountingNet, arguments: Arguments, *, step: int = 9) -> Path:
     """The folder of a run of nine steps."""
     run = folder / "earlier"
-    run.mkdir(exist_ok=True)
+    run.mkdir(exist_ok=True, parents=True)
     for name in ("best", "last"):
         save_checkpoint(
             run / f"{name}.safetensors", net, name="throng-m", arguments=arguments,
@@ -35,7 +42,7 @@ def _later(**changed: Any) -> Recipe:
 
 def test_a_student_without_a_block_starts_with_the_rest(tmp_path: Path) -> None:
     whole, cut = NETS["throng-m"](**WHOLE), NETS["throng-m"](**CUT)
-    copy_weights(_saved(tmp_path, whole, WHOLE), cut)
+    copy_weights([_saved(tmp_path, whole, WHOLE)], cut)
     theirs = whole.state_dict()
     assert theirs.keys() - cut.state_dict().keys() == {
         f"trunk.layer1.1.conv{number}.{kind}" for number in (1, 2) for kind in ("weight", "bias")
@@ -46,7 +53,26 @@ def test_a_student_without_a_block_starts_with_the_rest(tmp_path: Path) -> None:
 def test_a_student_with_a_block_more_is_another_net(tmp_path: Path) -> None:
     run = _saved(tmp_path, NETS["throng-m"](**CUT), CUT)
     with pytest.raises(DataError, match="another net than ThrongM"):
-        copy_weights(run, NETS["throng-m"](**WHOLE))
+        copy_weights([run], NETS["throng-m"](**WHOLE))
+
+
+def test_a_student_of_two_runs_starts_with_the_mean_of_their_weights(tmp_path: Path) -> None:
+    nets = [NETS["throng-m"](**CUT) for _ in range(3)]
+    runs = [_saved(tmp_path / str(number), net, CUT) for number, net in enumerate(nets[:2])]
+    copy_weights(runs, nets[2])
+    first, second, mean = (net.state_dict() for net in nets)
+    for name, value in mean.items():
+        assert torch.allclose(value, (first[name] + second[name]) / 2)
+
+
+def test_a_run_knows_every_run_that_it_was_averaged_of(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _saved(tmp_path / name, NETS["throng-m"](**CUT), CUT)
+    both = _later(starts_from="a/earlier", averaged_with=("b/earlier",))
+    assert list(forebears(both, tmp_path)) == [
+        "a/earlier/last.safetensors", "b/earlier/last.safetensors",
+    ]  # fmt: skip
+    assert steps_before(both, tmp_path) == 9
 
 
 @pytest.mark.parametrize(

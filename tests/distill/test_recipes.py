@@ -72,6 +72,8 @@ def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
 def test_a_name_with_a_digit_is_the_recipe_with_that_seed_and_the_start_of_that_seed() -> None:
     one, third = recipe("skt"), recipe("skt-2")
     assert third == dataclasses.replace(one, seed=2, starts_from="quarter-2")
+    both = recipe("throng-s-harsh-1")
+    assert both.starts == ("throng-s-finished-1", "throng-s-mixed-finished-1")
     assert recipe("quarter-1") == dataclasses.replace(recipe("quarter"), seed=1)
     assert recipe("skt-2-smoke") == dataclasses.replace(recipe("skt-smoke"), seed=2)
 

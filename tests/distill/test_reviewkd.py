@@ -107,7 +107,7 @@ def test_an_instructed_net_starts_a_reviewed_one(tmp_path: Path) -> None:
     instructed, path = NETS["csrnet"](**small), tmp_path / "last.safetensors"
     save_checkpoint(path, instructed, name="csrnet", arguments=small, facts={})
     student = _reviewed()
-    copy_weights(tmp_path, student)
+    copy_weights([tmp_path], student)
     frames = torch.randn(1, 3, 64, 64)
     learned, taught = (latent_of(net.encode(frames)) for net in (student, instructed))
     assert torch.equal(learned, taught)

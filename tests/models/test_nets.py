@@ -229,7 +229,7 @@ def test_a_review_adds_no_parameter_and_a_plain_checkpoint_starts_it(tmp_path: P
     plain, reviewed = NETS["csrnet"](ratio=16), NETS["reviewed"](net="csrnet", ratio=16)
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, plain, name="csrnet", arguments={"ratio": 16}, facts={})
-    copy_weights(tmp_path, reviewed)
+    copy_weights([tmp_path], reviewed)
     ours, theirs = reviewed.state_dict(), plain.state_dict()
     assert list(ours) == [f"net.{name}" for name in theirs]
     assert all(map(torch.equal, ours.values(), theirs.values()))
@@ -248,7 +248,7 @@ def test_the_checkpoint_of_another_net_starts_no_review(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, _net("mcnn"), name="mcnn", arguments={}, facts={})
     with pytest.raises(DataError, match="another net than Reviewed"):
-        copy_weights(tmp_path, NETS["reviewed"](net="csrnet", ratio=16))
+        copy_weights([tmp_path], NETS["reviewed"](net="csrnet", ratio=16))
 
 
 def test_what_is_like_its_surroundings_has_no_emphasis_and_a_lone_cell_has_twice_theirs() -> None:
