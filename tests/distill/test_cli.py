@@ -12,6 +12,7 @@ import torch
 
 from distill.__main__ import main
 from distill.published import LAYOUTS
+from distill.recipes import Part
 from models.checkpoint import save_checkpoint
 from models.nets import NETS
 from models.nets.throng_s import ThrongS
@@ -69,6 +70,8 @@ def test_list_names_recipes_nets_methods_and_data_sets(
     ("arguments", "said"),
     [
         (["run", "moon"], "no recipe 'moon'; there are bl, "),
+        (["corrupt", "nowhere.safetensors"], "'nowhere.safetensors': wanted NAME=FILE"),
+        (["corrupt", "s=nowhere.safetensors"], "no checkpoint at nowhere.safetensors"),
         (["evaluate", "nowhere.safetensors"], "no checkpoint at nowhere.safetensors"),
         (["speed", "throng-s:width=8", "throng-s:width=8", "--size", "640x362"], "sides must be"),
         (["speed", "csrnet:ratio=0", "csrnet"], "'csrnet:ratio=0' is not a net"),
@@ -117,6 +120,19 @@ def test_evaluate_prints_one_json_object_and_writes_every_count(
     errors = [abs(float(row["predicted"]) - int(row["true"])) for row in rows]
     assert [row["id"] for row in rows] == ["plaza_20_5", "plaza_20_65"]
     assert scores["plaza"]["mae"] == pytest.approx(sum(errors) / 2, abs=0.001)
+
+
+def test_corrupt_prints_and_keeps_what_a_net_counts_when_pictures_are_bad(
+    distill: Distill, checkpoint: Path, packed: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    parts = {"part A": Part("pack", "val", prefix="sha_")}
+    monkeypatch.setattr("distill.robustness.PARTS", parts)
+    out = tmp_path / "out"
+    assert distill("corrupt", f"small={checkpoint}", "--data", packed, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert {path.suffix for path in out.iterdir()} == {".json", ".md"}
+    assert said.count("## part A") == said.count("| night |") == 1
 
 
 def test_evaluate_of_pictures_without_people_is_json_too(
