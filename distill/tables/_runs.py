@@ -55,11 +55,9 @@ def read_run(name: str, runs: Path) -> Ran | None:
         return None
     recipe = _recipe(folder / "recipe.json")
     entries = log.read(folder / "log.jsonl")
-    start = recipe.get("starts_from", "")
-    known = bool(start) and (runs / start / "recipe.json").is_file()
-    before = read_run(start, runs) if known else None
-    crops, seconds = (before.crops, before.seconds) if before else (0, 0.0)
-    steps = max((entry["step"] for entry in entries if "step" in entry), default=0)
+    behind = _behind(recipe, runs).values()
+    crops, seconds = sum(spent[0] for spent in behind), sum(spent[1] for spent in behind)
+    steps = _steps(entries)
     curve = [
         (
             crops + entry["step"] * recipe["batch"],
@@ -104,6 +102,26 @@ def counts_of_run(folder: Path, samples: Sequence[Sample]) -> dict[str, list[Cou
             _write_counts(folder / "counts.csv", known)
         found[name] = [have[sample.id] for sample in samples]
     return found
+
+
+def _behind(recipe: Mapping[str, Any], runs: Path) -> dict[str, tuple[int, float]]:
+    """Crops and seconds of every run that it goes on from, near or far: each counts once, though
+    two that were averaged began as one.
+    """
+    found: dict[str, tuple[int, float]] = {}
+    for start in (recipe.get("starts_from"), *recipe.get("averaged_with", ())):
+        if start and (runs / start / "recipe.json").is_file():
+            before, entries = (
+                _recipe(runs / start / "recipe.json"),
+                log.read(runs / start / "log.jsonl"),
+            )
+            found |= _behind(before, runs)
+            found[start] = (_steps(entries) * before["batch"], _seconds(entries))
+    return found
+
+
+def _steps(entries: Iterable[Mapping[str, Any]]) -> int:
+    return max((entry["step"] for entry in entries if "step" in entry), default=0)
 
 
 def _seconds(entries: Iterable[Mapping[str, Any]]) -> float:

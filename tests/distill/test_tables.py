@@ -158,6 +158,15 @@ def test_cost_is_that_of_a_run_and_of_all_it_started_from(runs: Path, data: Path
     assert line.parameters == sum(p.numel() for p in NETS["throng-s"](**SMALL).parameters())
 
 
+def test_what_two_averaged_runs_began_with_is_paid_for_once(runs: Path) -> None:
+    _run(runs / "c", best=10, last=10, starts_from="a")
+    _run(runs / "d", best=10, last=10, starts_from="a")
+    _run(runs / "e", best=10, last=10, starts_from="c", averaged_with=("d",))
+    ran = read_run("e", runs)
+    assert ran
+    assert ran.crops == 4 * 300 * 4
+
+
 def test_what_has_not_run_is_listed_with_its_command(runs: Path, data: Path) -> None:
     _run(runs / "c-1", best=10)
     made, _ = _made(runs, data)
