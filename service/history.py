@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError
+from service.means import Means, means
 from service.metrics import Metrics
 from service.readings import Reading, counts, timestamp
 from service.settings import History as Keep
@@ -109,6 +110,15 @@ class History:
             for at, people, low, high, zones in reversed(rows[:limit])
         ]
         return readings, len(rows) > limit
+
+    def means(
+        self, camera: str, *, start: datetime, end: datetime, every_s: int, limit: int
+    ) -> list[Means]:
+        """The newest `limit` stretches of a span that have readings, oldest first."""
+        oldest = max(start.timestamp(), time.time() - self._keep_s)
+        span = (oldest, end.timestamp())
+        with self._connection() as connection:
+            return means(connection, camera, span_s=span, every_s=every_s, limit=limit)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from models.errors import ConfigError, SourceError
 from service.hub import Seen, described
 from service.ingest import kind_of, now, redacted
+from service.means import as_csv
 from service.overlay import Image, Preview, encode, ground
 from service.parts import Parts, Service
 from service.problems import NotFound
@@ -22,6 +23,9 @@ from service.settings import CAMERA_ID, settings_of
 router = APIRouter(prefix="/v1/cameras", tags=["cameras"])
 
 Name = Annotated[str, Path(pattern=CAMERA_ID)]
+From = Annotated[datetime | None, Query(alias="from", description="default: an hour ago")]
+To = Annotated[datetime | None, Query(description="default: now")]
+LONGEST = 100_000  # lines of an answer
 EPOCH = datetime.fromtimestamp(0, UTC)
 MIME = {"png": "image/png", "jpg": "image/jpeg"}
 
@@ -38,6 +42,7 @@ VIEW = files("image/jpeg") | problems(
     *("request_invalid", "camera_unknown", "preview_none", "view_none", "overloaded")
 )
 PAST = problems("request_invalid", "camera_unknown", "history_failed")
+PAST_CSV = PAST | files("text/csv; charset=utf-8")
 
 
 @router.get("", response_model=answers.CAMERAS)
@@ -141,20 +146,42 @@ async def density(name: Name, parts: Service) -> Response:
 async def history(
     name: Name,
     parts: Service,
-    from_: Annotated[
-        datetime | None, Query(alias="from", description="default: an hour ago")
-    ] = None,
-    to: Annotated[datetime | None, Query(description="default: now")] = None,
-    limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+    from_: From = None,
+    to: To = None,
+    limit: Annotated[int, Query(ge=1, le=LONGEST)] = 10_000,
 ) -> dict[str, Any]:
     """The newest `limit` readings of a span, oldest first. Times: ISO 8601; without zone, UTC."""
     _must_exist(parts, name)
-    end = _utc(to) if to else now()
-    start = _utc(from_) if from_ else max(end, EPOCH) - timedelta(hours=1)
+    start, end = _span(from_, to)
     between = partial(parts.history.between, name, start=start, end=end, limit=limit)
     loop = asyncio.get_running_loop()
     readings, more = await loop.run_in_executor(parts.history.askers, between)
     return {"camera": name, "readings": readings, "truncated": more}
+
+
+@router.get("/{name}/history.csv", response_class=Response, responses=PAST_CSV)
+async def history_csv(
+    name: Name,
+    parts: Service,
+    from_: From = None,
+    to: To = None,
+    every: Annotated[int, Query(ge=1, le=86_400, description="seconds a line")] = 60,
+) -> Response:
+    """Means over stretches of `every` seconds, oldest first, for a spreadsheet; the newest 100,000.
+
+    A line: when its stretch begins, how many readings it has, their mean count, the mean ends of
+    their intervals, their lowest and highest count, and the mean of each zone.
+    """
+    _must_exist(parts, name)
+    start, end = _span(from_, to)
+
+    def written() -> str:
+        past = parts.history.means(name, start=start, end=end, every_s=every, limit=LONGEST)
+        return as_csv(past)
+
+    body = await asyncio.get_running_loop().run_in_executor(parts.history.askers, written)
+    told = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(body, media_type="text/csv", headers=told)
 
 
 def _described(parts: Parts, name: str) -> dict[str, Any]:
@@ -195,6 +222,11 @@ def _shown(image_HW3: Image, preview: Preview) -> bytes:
 
 def _age(seen: Seen) -> dict[str, str]:
     return {"Cache-Control": "no-store", "X-Throng-Age-Ms": f"{seen.reading.age_s * 1e3:.0f}"}
+
+
+def _span(from_: datetime | None, to: datetime | None) -> tuple[datetime, datetime]:
+    end = _utc(to) if to else now()
+    return _utc(from_) if from_ else max(end, EPOCH) - timedelta(hours=1), end
 
 
 def _utc(at: datetime) -> datetime:

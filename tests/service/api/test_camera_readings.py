@@ -1,4 +1,5 @@
 import asyncio
+import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,27 @@ def test_a_camera_has_a_history(client: TestClient) -> None:
     assert later[-1:] == body["readings"][1:]
 
 
+def test_a_camera_has_a_history_for_a_spreadsheet(client: TestClient) -> None:
+    read(client)
+    path = "/v1/cameras/gate/history.csv"
+    wait_until(
+        lambda: len(client.get(f"{path}?every=1").text.splitlines()) > 1, seconds=10, what="a line"
+    )
+    answer = client.get(path, params={"every": 86_400})
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="gate.csv"'
+    days = list(csv.DictReader(answer.text.splitlines()))
+    latest = client.get("/v1/cameras/gate/latest").json()
+    assert float(days[-1]["lowest"]) <= latest["count"] <= float(days[-1]["highest"])
+    assert client.get(path, params={"to": "2020-01-01"}).text.count("\n") == 1
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "90000", "minute"])
+def test_a_stretch_that_makes_no_sense_is_a_problem(client: TestClient, every: str) -> None:
+    answer = client.get("/v1/cameras/gate/history.csv", params={"every": every})
+    problem(answer, 422, "request_invalid")
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -123,7 +145,8 @@ def test_a_camera_has_a_history(client: TestClient) -> None:
     ],
 )
 def test_any_span_of_time_is_answered(client: TestClient, query: str) -> None:
-    assert client.get(f"/v1/cameras/gate/history?{query}").status_code == 200
+    for file in ("history", "history.csv"):
+        assert client.get(f"/v1/cameras/gate/{file}?{query}").status_code == 200
 
 
 @pytest.mark.parametrize("query", ["from=yesterday", "limit=0", "limit=1000000", "to=1e400"])
@@ -142,13 +165,23 @@ def test_a_history_that_cannot_be_read_is_a_problem_and_counting_goes_on(
     for one in file.parent.iterdir():
         one.unlink()
     file.mkdir()
-    problem(client.get("/v1/cameras/gate/history"), 503, "history_failed")
+    for path in ("history", "history.csv"):
+        problem(client.get(f"/v1/cameras/gate/{path}"), 503, "history_failed")
     assert client.post("/v1/count", content=PICTURE).status_code == 200
 
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/latest", "/heatmap.png", "/heatmap.jpg", "/view.jpg", "/density.npy", "/history"],
+    [
+        "",
+        "/latest",
+        "/heatmap.png",
+        "/heatmap.jpg",
+        "/view.jpg",
+        "/density.npy",
+        "/history",
+        "/history.csv",
+    ],
 )
 def test_a_camera_nobody_knows_is_told_by_its_code(client: TestClient, path: str) -> None:
     problem(client.get(f"/v1/cameras/nobody{path}"), 404, "camera_unknown")
