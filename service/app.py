@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from deploy.bundle import Bundle
 from deploy.engines import Engine
@@ -57,6 +57,7 @@ def create_app(
     Raises ConfigError where the history cannot be kept in `data`.
     """
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     metrics = Metrics(registry)
     history = History(data / "history.sqlite", settings.history, metrics)
     metrics.model_info.labels(bundle.name, engine.name, engine.precision).set(1)

@@ -47,6 +47,7 @@ async def readyz(parts: Service, response: Response) -> dict[str, Any]:
     }
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     response_class=Response,

@@ -65,6 +65,13 @@ def test_a_watch_that_broke_is_not_ready_and_says_so(client: TestClient) -> None
     assert "the watch over cameras ended (KeyError): restart" in reasons
 
 
+def test_the_metrics_say_what_the_service_itself_takes(client: TestClient) -> None:
+    lines = client.get("/metrics").text.splitlines()
+    values = dict(line.split(" ") for line in lines if line.startswith("process_"))
+    assert float(values["process_resident_memory_bytes"]) > 1e7
+    assert float(values["process_open_fds"]) > 3
+
+
 def test_frames_are_conserved_in_the_metrics(client: TestClient) -> None:
     read(client)
     values = dict(
@@ -121,7 +128,7 @@ def test_what_is_no_file_of_the_page_is_a_problem(client: TestClient, path: str)
     problem(client.get("/page/" + quote(path, safe="%")), 404, "http_404")
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/readyz", "/page/live.js"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/readyz", "/metrics", "/page/live.js"])
 def test_who_asks_for_the_head_alone_gets_it(client: TestClient, path: str) -> None:
     answer = client.head(path)
     assert answer.status_code == 200
