@@ -76,6 +76,17 @@ def throng_m_harsh() -> Recipe:
     )
 
 
+def throng_m_steady() -> Recipe:
+    """The mean of throng-m and throng-m-harsh goes on slowly, with such crops."""
+    return replace(
+        _finish("throng-m"),
+        averaged_with=("throng-m-harsh",),
+        steps=2_500,
+        evaluate_every=2_500,
+        augmentation=HARSH,
+    )
+
+
 def _finish(start: str) -> Recipe:
     return replace(
         throng_m(), starts_from=start, steps=2_000, rate=1.25e-4, trunk_rate=5e-5, warmup=100

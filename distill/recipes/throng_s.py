@@ -131,6 +131,13 @@ def throng_s_harsh() -> Recipe:
     )
 
 
+def throng_s_steady() -> Recipe:
+    """The mean of throng-s-finished and throng-s-harsh goes on slowly, with such crops."""
+    return replace(
+        _finish("throng-s-finished"), averaged_with=("throng-s-harsh",), augmentation=HARSH
+    )
+
+
 def _finish(start: str) -> Recipe:
     return replace(
         _third(start), steps=FINISH, rate=2.5e-4, trunk_rate=1e-4, warmup=100, evaluate_every=1_500
