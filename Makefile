@@ -46,11 +46,13 @@ train: .venv/dev.stamp ## train RECIPE on the data pack in DATA; goes on where i
 
 distill: .venv/dev.stamp ## what ships, from nothing: throng-m, then throng-s by its features and maps (hours); goes on where it stopped
 	for recipe in throng-m-whole throng-m-cut throng-m \
+		throng-m-mixed throng-m-finished throng-m-harsh throng-m-steady \
 		throng-s-instructed throng-s-first throng-s-second throng-s \
-		throng-s-taught throng-s-finished; do \
+		throng-s-taught throng-s-finished throng-s-mixed throng-s-mixed-finished \
+		throng-s-harsh; do \
 		$(MAKE) train RECIPE=$$recipe RUN=runs/$$recipe || exit; done
-	$(MAKE) bundle NAME=throng-m RECIPE=throng-m RUN=runs/throng-m
-	$(MAKE) bundle NAME=throng-s RECIPE=throng-s-finished RUN=runs/throng-s-finished
+	$(MAKE) bundle NAME=throng-m RECIPE=throng-m-steady RUN=runs/throng-m-steady
+	$(MAKE) bundle NAME=throng-s RECIPE=throng-s-harsh RUN=runs/throng-s-harsh
 
 bundle: .venv/dev.stamp ## evaluate, export and check the trained student: deploy/zoo/NAME
 	$(BIN)/throng-distill evaluate $(RUN)/best.safetensors --data $(DATA) --counts $(RUN)/val.csv

@@ -110,10 +110,11 @@ can because the weights were chosen on the same pictures. Fit it again on your o
 
 def _training(m: Manifest) -> str:
     t = m.training
-    begin, before = t.recipe.get("trunk_weights"), t.recipe.get("starts_from")
+    begin, before = t.recipe.get("trunk_weights"), [f"`{run}`" for run in _starts(m)]
     started = f"The trunk started from `{begin}`." if begin else "It started from random weights."
     if before:
-        started = f"It started from the last weights of the run `{before}`."
+        mean, runs = ("the mean of ", "runs") if before[1:] else ("", "run")
+        started = f"It started from {mean}the last weights of the {runs} {' and '.join(before)}."
     parts = "\n".join(f"- {part}" for part in t.data)
     return f"""## Trained on
 
@@ -123,6 +124,12 @@ def _training(m: Manifest) -> str:
 The whole recipe is in `manifest.json` under `training.recipe`.
 
 **Licence of the data**: {t.licence}."""
+
+
+def _starts(m: Manifest) -> list[str]:
+    """The runs whose last weights its first ones are the mean of."""
+    first = m.training.recipe.get("starts_from")
+    return [first, *m.training.recipe.get("averaged_with", ())] if first else []
 
 
 def _parity(m: Manifest) -> str:
@@ -156,8 +163,8 @@ def _limits(_: Manifest) -> str:
 
 def _again(m: Manifest) -> str:
     recipe = m.training.recipe
-    runs = [recipe.get("starts_from"), *(one["run"] for one in recipe.get("teachers", {}).values())]
-    before = ", ".join(f"`{run}`" for run in runs if run)
+    runs = [*_starts(m), *(one["run"] for one in recipe.get("teachers", {}).values())]
+    before = ", ".join(f"`{run}`" for run in runs)
     first = f"""
 It needs other runs, which may need others in turn: make {before} first.
 `make distill` makes all runs of the bundles that ship, in their order.""" * bool(before)

@@ -72,6 +72,11 @@ def test_a_card_names_no_recipe_but_what_the_run_started_from(tiny: Bundle) -> N
     training = tiny.manifest.training.model_copy(update={"recipe": needs})
     started = card(tiny.manifest.model_copy(update={"training": training}))
     assert "make `first`, `old` first" in started
+    assert "It started from the last weights of the run `first`." in started
+    needs |= {"averaged_with": ["second"]}
+    both = card(tiny.manifest.model_copy(update={"training": training}))
+    assert "from the mean of the last weights of the runs `first` and `second`." in both
+    assert "make `first`, `second`, `old` first" in both
     for text in (started, card(tiny.manifest)):
         assert "throng-distill run RECIPE --out RUN" in text
     assert "make distill" not in card(tiny.manifest)
