@@ -29,6 +29,8 @@ from service.settings import Settings, load_settings
 FILES = 65_536
 LAST_S = 14.0  # from the signal to the end, whatever hangs
 M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h: a heap for each thread keeps 7 MB that nobody uses
+M_TRIM_THRESHOLD, KEPT = -1, 8 << 20  # of the heap's free top: what starting took goes back
+M_MMAP_THRESHOLD, MAPPED = -3, 4 << 20  # said with it, or small pictures would be mapped anew
 
 Config = Annotated[
     Path | None,
@@ -154,7 +156,10 @@ def _show_thread_names() -> None:
 
 def _share_heaps() -> None:
     with contextlib.suppress(AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, ARENAS)
+        libc.mallopt(M_MMAP_THRESHOLD, MAPPED)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def _hello(url: str, settings: Settings, bundle: Bundle, engine: Engine) -> str:
